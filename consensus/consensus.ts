@@ -1,0 +1,120 @@
+/**
+ * What the rest of Haechi sees of consensus. `driver.ts` implements it with real clock, disk and network.
+ * Consensus knows bytes and peers, nothing of load balancing or of VIPs.
+ */
+import type { Entry, Membership, NodeId, NodeRole, Peer, Role, SnapshotMeta, Timing } from './core/types.ts'
+
+/** The right to answer for VIPs. `untilMs` is an instant of this node's `performance.now()` clock. */
+export interface Lease {
+  readonly term: number
+  readonly untilMs: number
+}
+
+export interface PeerStatus {
+  readonly peer: Peer
+  readonly voter: boolean
+  /** The log stream is connected. */
+  readonly connected: boolean
+  /** Milliseconds since the last authenticated datagram or stream message from it; null if never. */
+  readonly lastHeardAgoMs: number | null
+  /** Highest index known to be durable on it (leader's view); null when this node is not the leader. */
+  readonly matchIndex: number | null
+}
+
+export interface ConsensusStatus {
+  readonly id: NodeId
+  readonly nodeRole: NodeRole
+  readonly clusterId: string
+  readonly role: Role
+  readonly term: number
+  /** Empty string when unknown. */
+  readonly leader: NodeId
+  readonly commitIndex: number
+  readonly lastIndex: number
+  readonly firstIndex: number
+  readonly snapshotIndex: number
+  /** Milliseconds of lease left, 0 when none. */
+  readonly leaseRemainingMs: number
+  readonly peers: readonly PeerStatus[]
+  readonly membership: Membership
+  readonly timing: Timing
+}
+
+/** Expected failures of a proposal. `retry-safe`: it is certain that the entry was not and will not be committed. */
+export type ProposeErrorCode = 'no-leader' | 'not-leader' | 'timeout' | 'too-large' | 'overloaded' | 'stopped' | 'lost'
+export type ProposeResult =
+  | { readonly ok: true; readonly index: number; readonly term: number }
+  | { readonly ok: false; readonly code: ProposeErrorCode; readonly retrySafe: boolean; readonly detail: string }
+
+export interface ConsensusHooks {
+  /**
+   * Committed entries in index order, from `appliedIndex + 1`. Includes noop and membership entries (the state machine
+   * records them). Also called for the replay after a start. Never called concurrently; the returned promise is the
+   * backpressure (resolve when handed on, not when applied).
+   */
+  committed(entries: readonly Entry[]): Promise<void>
+  /** A snapshot from the leader (or from disk at start) replaces the whole state machine: read it with `readSnapshot`. */
+  restore(meta: SnapshotMeta, chunks: AsyncIterable<Uint8Array>): Promise<void>
+  /** Called at every acquisition and renewal with the new lease, and with null as soon as it is known to be lost. */
+  lease(lease: Lease | null): void
+  /** Must close the fence before it resolves. Called before a planned transfer (safety rule 4). */
+  closeFence(): Promise<void>
+  /** Role, term, leader or membership changed. */
+  changed(status: ConsensusStatus): void
+  /** Gossip from a peer: an opaque, unordered, lossy, small message (≤ 256 KiB). */
+  gossip(from: NodeId, data: Uint8Array): void
+  /** A machine without a certificate presented a join request over TLS (`join` in `transport/`). Returns the response
+   *  body, or an error text for the joiner. Absent on a witness. */
+  join?(request: JoinRequest): Promise<{ readonly ok: true; readonly response: JoinResponse } | { readonly ok: false; readonly error: string }>
+}
+
+export interface JoinRequest {
+  readonly secret: string
+  readonly peer: Peer
+  /** PEM PKCS#10 certificate signing request for the joiner's own key, which never leaves its machine. */
+  readonly csr: string
+}
+export interface JoinResponse {
+  readonly clusterId: string
+  readonly caCertificate: string
+  readonly certificate: string
+  /** PEM; only for role `node` (every node can sign for the next joiner); empty for a witness. */
+  readonly caKey: string
+  readonly membership: Membership
+}
+
+export interface ConsensusOptions {
+  /** Data directory made by `identity.ts` (`initCluster` or `joinCluster`): identity.json, keys, certificates, `log/`. */
+  readonly directory: string
+  /** Overrides the listen address in identity.json, host:port. */
+  readonly listen?: string
+  readonly timing?: Timing
+  readonly hooks: ConsensusHooks
+  /** Structured log sink; must not block. */
+  readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
+}
+
+export interface Consensus {
+  status(): ConsensusStatus
+  /** Resolves when the entry is committed (durable on a majority), wherever the leader is (forwarded once). `bulk` is for
+   *  session batches: they never delay `normal` proposals. ≤ 16 MiB for normal, ≤ 256 KiB for bulk. */
+  propose(data: Uint8Array, priority: 'normal' | 'bulk'): Promise<ProposeResult>
+  /** Replay to a new state machine (the child was restarted): `restore` from the stored snapshot if there is one, then
+   *  `committed` from there up to the commit index, then live entries as usual. */
+  replay(): Promise<void>
+  /** The state machine has applied up to here; entries up to the snapshot may be compacted later. */
+  applied(index: number): void
+  /** True when the log since the last snapshot is long enough that a new snapshot should be taken. */
+  wantsSnapshot(): boolean
+  /** Stores a snapshot of the state machine at `index` (must be ≤ applied) and compacts the log behind it. */
+  storeSnapshot(index: number, chunks: AsyncIterable<Uint8Array>): Promise<void>
+  /** Planned hand-over to `to`, or to the most up-to-date voter with role node. Closes the fence first. */
+  transfer(to?: NodeId): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }>
+  /** Adds a learner, which the leader promotes to voter once it has caught up. Leader or forwarded. */
+  addPeer(peer: Peer): Promise<ProposeResult>
+  removePeer(id: NodeId): Promise<ProposeResult>
+  /** Best effort to all connected peers. */
+  gossip(data: Uint8Array): void
+  /** Closes the fence, hands leadership over if leader (bounded by 1 s), closes everything. */
+  stop(): Promise<void>
+}

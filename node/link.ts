@@ -1,0 +1,130 @@
+/**
+ * The protocol between the heart (parent) and the child (main thread): length-prefixed msgpack frames on file
+ * descriptor 3. Types only plus the framing; both composition roots import it.
+ */
+import type { Socket } from 'node:net'
+import { Packr } from 'msgpackr'
+import type { Entry, Peer, SnapshotMeta } from '../consensus/core/types.ts'
+import type { ConsensusStatus, JoinRequest, JoinResponse, ProposeResult } from '../consensus/consensus.ts'
+import type { VipSpec, VipStatus } from '../vip/types.ts'
+
+export interface HeartStatus {
+  readonly consensus: ConsensusStatus
+  readonly vips: readonly VipStatus[]
+  /** Longest event-loop gap of the heart since the last report, milliseconds. */
+  readonly loopGapMs: number
+  readonly residentBytes: number
+  readonly heartPid: number
+}
+
+/** Heart → child. */
+export type ToChild =
+  | { readonly type: 'restore-begin'; readonly meta: SnapshotMeta }
+  | { readonly type: 'restore-chunk'; readonly data: Uint8Array }
+  | { readonly type: 'restore-end' }
+  | { readonly type: 'entries'; readonly entries: readonly Entry[] }
+  /** Everything committed before the child's start has been sent. */
+  | { readonly type: 'caught-up'; readonly index: number }
+  | { readonly type: 'status'; readonly status: HeartStatus }
+  | { readonly type: 'reply'; readonly id: number; readonly result: LinkResult }
+  | { readonly type: 'take-snapshot'; readonly id: number }
+  | { readonly type: 'gossip'; readonly from: string; readonly data: Uint8Array }
+  | { readonly type: 'join'; readonly id: number; readonly request: JoinRequest }
+  /** Bind mode: listen on, or stop listening on, these VIP addresses; answer with `listening`. */
+  | { readonly type: 'hold'; readonly id: number; readonly addresses: readonly string[] }
+  | { readonly type: 'stop' }
+
+/** Child → heart. */
+export type ToHeart =
+  | { readonly type: 'propose'; readonly id: number; readonly data: Uint8Array; readonly priority: 'normal' | 'bulk' }
+  | { readonly type: 'applied'; readonly index: number }
+  | { readonly type: 'fit'; readonly fit: boolean; readonly reason: string }
+  | { readonly type: 'vips'; readonly vips: readonly VipSpec[] }
+  | { readonly type: 'snapshot-chunk'; readonly id: number; readonly data: Uint8Array }
+  | { readonly type: 'snapshot-end'; readonly id: number; readonly index: number }
+  | { readonly type: 'gossip'; readonly data: Uint8Array }
+  | { readonly type: 'transfer'; readonly id: number; readonly to: string }
+  | { readonly type: 'add-peer'; readonly id: number; readonly peer: Peer }
+  | { readonly type: 'remove-peer'; readonly id: number; readonly peerId: string }
+  | { readonly type: 'listening'; readonly id: number; readonly error: string }
+  | {
+      readonly type: 'join-reply'
+      readonly id: number
+      readonly result: { readonly ok: true; readonly response: JoinResponse } | { readonly ok: false; readonly error: string }
+    }
+
+export type LinkResult = ProposeResult | { readonly ok: true } | { readonly ok: false; readonly detail: string }
+
+/** Frames above this are a bug. */
+export const maxFrameBytes = 32 * 1024 * 1024
+
+export class Link<In, Out> {
+  readonly #socket: Socket
+  readonly #packr = new Packr({ useRecords: false, structuredClone: false })
+  #parts: Buffer[] = []
+  #have = 0
+  #need = 4
+  #length = -1
+  #drained: Promise<void> | undefined
+
+  constructor(socket: Socket, receive: (message: In) => void, closed: () => void) {
+    this.#socket = socket
+    socket.on('data', (chunk: Buffer) => this.#data(chunk, receive))
+    socket.on('error', () => socket.destroy())
+    socket.on('close', closed)
+  }
+
+  /** Sends one message; false when the socket's buffer is full (await `drained()` before sending bulk data). */
+  send(message: Out): boolean {
+    if (this.#socket.destroyed) return false
+    const body = this.#packr.pack(message)
+    const head = Buffer.allocUnsafe(4)
+    head.writeUInt32BE(body.length, 0)
+    this.#socket.cork()
+    this.#socket.write(head)
+    const ok = this.#socket.write(body)
+    this.#socket.uncork()
+    return ok
+  }
+
+  /** Resolves when the send buffer is empty enough to go on, or the link is closed. */
+  drained(): Promise<void> {
+    if (!this.#socket.writableNeedDrain || this.#socket.destroyed) return Promise.resolve()
+    this.#drained ??= new Promise((resolve) => {
+      const done = () => {
+        this.#drained = undefined
+        this.#socket.off('drain', done)
+        this.#socket.off('close', done)
+        resolve()
+      }
+      this.#socket.on('drain', done)
+      this.#socket.on('close', done)
+    })
+    return this.#drained
+  }
+
+  close(): void {
+    this.#socket.destroy()
+  }
+
+  #data(chunk: Buffer, receive: (message: In) => void): void {
+    this.#parts.push(chunk)
+    this.#have += chunk.length
+    while (this.#have >= this.#need) {
+      const all = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)
+      const taken = all.subarray(0, this.#need)
+      const rest = all.subarray(this.#need)
+      this.#parts = rest.length > 0 ? [rest] : []
+      this.#have = rest.length
+      if (this.#length < 0) {
+        this.#length = taken.readUInt32BE(0)
+        if (this.#length > maxFrameBytes) throw new Error(`link frame of ${this.#length} bytes exceeds ${maxFrameBytes}`)
+        this.#need = this.#length
+        if (this.#length > 0) continue
+      }
+      this.#need = 4
+      this.#length = -1
+      receive(this.#packr.unpack(taken) as In)
+    }
+  }
+}
