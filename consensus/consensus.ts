@@ -42,6 +42,8 @@ export interface ConsensusStatus {
 
 /** Expected failures of a proposal. `retry-safe`: it is certain that the entry was not and will not be committed. */
 export type ProposeErrorCode = 'no-leader' | 'not-leader' | 'timeout' | 'too-large' | 'overloaded' | 'stopped' | 'lost'
+  /** A membership change that is not allowed, such as removing the last voter. */
+  | 'invalid'
 export type ProposeResult =
   | { readonly ok: true; readonly index: number; readonly term: number }
   | { readonly ok: false; readonly code: ProposeErrorCode; readonly retrySafe: boolean; readonly detail: string }
@@ -59,6 +61,8 @@ export interface ConsensusHooks {
   lease(lease: Lease | null): void
   /** Must close the fence before it resolves. Called before a planned transfer (safety rule 4). */
   closeFence(): Promise<void>
+  /** On the leader: a follower was asked for a planned hand-over (`requestTransfer`) and passes the request on, once. */
+  transferRequested(to: NodeId | ''): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }>
   /** Role, term, leader or membership changed. */
   changed(status: ConsensusStatus): void
   /** Gossip from a peer: an opaque, unordered, lossy, small message (≤ 256 KiB). */
@@ -110,6 +114,8 @@ export interface Consensus {
   storeSnapshot(index: number, chunks: AsyncIterable<Uint8Array>): Promise<void>
   /** Planned hand-over to `to`, or to the most up-to-date voter with role node. Closes the fence first. */
   transfer(to?: NodeId): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }>
+  /** On a follower: passes the request on to the leader's `transferRequested` hook, once; its answer comes back. */
+  requestTransfer(to: NodeId | ''): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }>
   /** Adds a learner, which the leader promotes to voter once it has caught up. Leader or forwarded. */
   addPeer(peer: Peer): Promise<ProposeResult>
   removePeer(id: NodeId): Promise<ProposeResult>

@@ -1,0 +1,616 @@
+/**
+ * Consensus with a real clock, disk and network: the one loop around the pure core, step → persist → send → apply.
+ *
+ * One write is under way at a time. What the core produces meanwhile is gathered and becomes the next write (group
+ * commit); messages that depend on a write are sent when it has completed, all others at once, so that a slow disk delays
+ * no heartbeat. Rule numbers are those of the design's safety rules.
+ */
+import { readFileSync } from 'node:fs'
+import { join as joinPath } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type {
+  Consensus, ConsensusHooks, ConsensusOptions, ConsensusStatus, Lease, PeerStatus, ProposeResult,
+} from './consensus.ts'
+import { Raft } from './core/raft.ts'
+import {
+  balancedTiming, type Entry, type HardState, type Message, type NodeId, type Peer, type Ready, type SnapshotMeta, type Timing,
+} from './core/types.ts'
+import { Feed } from './feed.ts'
+import { loadIdentity, type Identity } from './identity.ts'
+import { leavingMs, Members } from './members.ts'
+import { PayloadCache } from './payloads.ts'
+import { Proposals, refusal, type ProposalRequest } from './proposals.ts'
+import { Snapshots } from './snapshots.ts'
+import { LogStorage, StorageError } from './storage/storage.ts'
+import { parseHostPort } from './transport/address.ts'
+import { Transport } from './transport/transport.ts'
+import { maxGossipBytes, type Request } from './transport/wire.ts'
+
+const maxCacheBytes = 8 * 1024 * 1024
+/** More than any append message that the core asks for; a larger single entry still goes alone. */
+const maxMessageBytes = 1024 * 1024
+/** Messages per peer that wait for their entries to be read from disk; the core repeats what is dropped. */
+const maxLoads = 16
+/** Messages that wait for one write. */
+const maxHeldMessages = 4096
+/** A timer that fires later than this was held up: read the sockets before drawing conclusions from silence. */
+const gapMs = 20
+const stopTransferMs = 1000
+const maxWriteBackoffMs = 1000
+
+/** What is to be written together, and sent once it is. */
+interface Bundle {
+  hardState: HardState | undefined
+  append: Entry[]
+  install: SnapshotMeta | undefined
+  messages: Message[]
+  commitIndex: number
+}
+
+const emptyBundle = (): Bundle => ({ hardState: undefined, append: [], install: undefined, messages: [], commitIndex: 0 })
+
+/** For tests: ends as a crash would. */
+export interface AbortableConsensus extends Consensus {
+  /** Closes sockets and log at once, hands nothing over, tells nobody. */
+  abort(): Promise<void>
+  /** The port that is listened on. */
+  readonly port: number
+}
+
+/** Opens the log in `options.directory`, listens, and takes part. Rejects with a clear error when it cannot. */
+export async function openConsensus(options: ConsensusOptions): Promise<AbortableConsensus> {
+  const identity = loadIdentity(options.directory)
+  const listenText = options.listen ?? identity.address
+  const listen = parseHostPort(listenText)
+  if (listen === undefined) throw new Error(`${listenText} is not host:port`)
+  const file = (name: string) => readFileSync(joinPath(options.directory, name), 'utf8')
+  const [certificate, key, ca] = [file('node.pem'), file('node.key'), file('ca.pem')]
+  const storage = await LogStorage.open(joinPath(options.directory, 'log'), { clusterId: identity.clusterId, nodeId: identity.id })
+  try {
+    const driver = new Driver(options, identity, storage)
+    await driver.start((handlers) => Transport.open({
+      self: identity.id, clusterId: identity.clusterId, listen, certificate, key, ca, log: options.log, join: options.hooks.join,
+      ...handlers,
+    }))
+    return driver
+  } catch (error) {
+    await storage.close()
+    throw error
+  }
+}
+
+type TransportParts = Pick<Parameters<typeof Transport.open>[0], 'handlers' | 'mayConnect'>
+
+class Driver implements AbortableConsensus {
+  readonly #identity: Identity
+  readonly #timing: Timing
+  readonly #hooks: ConsensusHooks
+  readonly #log: ConsensusOptions['log']
+  readonly #storage: LogStorage
+  readonly #raft: Raft
+  readonly #cache = new PayloadCache(maxCacheBytes)
+  readonly #proposals: Proposals
+  readonly #feed: Feed
+  readonly #snapshots: Snapshots
+  readonly #members: Members
+  #transport!: Transport
+
+  #pending = emptyBundle()
+  #writing: Bundle | undefined
+  #pumping = false
+  #pumpAgain = false
+
+  #timer: NodeJS.Timeout | undefined
+  #timerDueMs = Infinity
+  #tickDeferred = false
+
+  #lease: Lease | undefined
+  /** The fence was closed on purpose in this term: the lease is not passed on any more (rule 4). */
+  #withheldTerm = -1
+  #transferring = false
+
+  readonly #loads = new Map<NodeId, { waiting: number; tail: Promise<void> }>()
+  readonly #watchers = new Set<() => void>()
+  #applied = 0
+  #started = false
+  #stopping: Promise<void> | undefined
+  #stopped = false
+
+  constructor(options: ConsensusOptions, identity: Identity, storage: LogStorage) {
+    this.#identity = identity
+    this.#timing = options.timing ?? balancedTiming
+    this.#hooks = options.hooks
+    this.#log = options.log
+    this.#storage = storage
+    this.#raft = new Raft({
+      id: identity.id, timing: this.#timing, random: Math.random, now: performance.now(), hardState: storage.hardState,
+      membership: identity.membership, snapshot: storage.snapshot, entries: storage.takeLoaded(),
+    })
+    this.#members = new Members(this.#raft)
+    this.#snapshots = new Snapshots({
+      role: identity.role, raft: this.#raft, storage, pump: () => this.#pump(), log: this.#log,
+      send: (message, chunks) => this.#transport.sendSnapshot(message, chunks), failed: (error) => this.#fatal(error),
+    })
+    this.#proposals = new Proposals({
+      raft: this.#raft, pump: () => this.#pump(), forward: (to, request) => this.#transport.request(to, request),
+    })
+    this.#feed = new Feed({
+      storage, hooks: options.hooks, cached: (from, to, maxBytes) => this.#cache.range(from, to, maxBytes), failed: (error) => this.#fatal(error),
+    })
+  }
+
+  async start(open: (parts: TransportParts) => Promise<Transport>): Promise<void> {
+    this.#transport = await open({
+      mayConnect: (id) => this.#started && this.#members.mayConnect(id, performance.now()),
+      handlers: {
+        message: (message) => this.#step(message),
+        gossip: (from, data) => this.#hooks.gossip(from, data),
+        request: (from, request) => this.#serve(from, request),
+        snapshot: (from, message) => {
+          this.#step(message)
+          return this.#snapshots.receive(from, message)
+        },
+        connected: () => this.#proposals.changed(),
+        disconnected: () => undefined,
+      },
+    })
+    this.#started = true
+    this.#transport.setPeers(this.#members.toReach(performance.now()))
+    this.#feed.committed(this.#storage.commitIndex)
+    this.#pump()
+  }
+
+  get port(): number {
+    return this.#transport.port
+  }
+
+  // — the loop: step → persist → send → apply —
+
+  #step(message: Message): void {
+    if (this.#stopped) return
+    const now = performance.now()
+    this.#checkLease(now)
+    this.#raft.step(message, now)
+    this.#pump()
+  }
+
+  /** Takes everything that the core has ready. Call after every input. */
+  #pump(): void {
+    if (this.#pumping) {
+      this.#pumpAgain = true
+      return
+    }
+    if (this.#stopped) return
+    this.#pumping = true
+    let changed = false
+    do {
+      this.#pumpAgain = false
+      for (let ready = this.#raft.ready(); ready !== undefined; ready = this.#raft.ready()) {
+        this.#take(ready)
+        if (ready.change !== undefined) changed = true
+      }
+      this.#startWrite()
+    } while (this.#pumpAgain)
+    this.#publishLease(performance.now())
+    if (this.#followMembership()) changed = true
+    this.#pumping = false
+    this.#arm()
+    if (changed) this.#changed()
+  }
+
+  #take(ready: Ready): void {
+    const { append } = ready
+    for (const entry of append) this.#cache.put(entry)
+    const pending = this.#pending
+    // Rule 7: as long as a term or a vote is on its way to the disk nothing leaves that may depend on it.
+    const held = pending.hardState !== undefined || this.#writing?.hardState !== undefined
+    if (held) this.#hold(ready.immediate)
+    else for (const message of ready.immediate) this.#send(message)
+    if (ready.hardState !== undefined) pending.hardState = ready.hardState
+    const first = append[0]
+    if (first !== undefined) {
+      while (pending.append.length > 0 && pending.append.at(-1)!.index >= first.index) pending.append.pop()
+      for (const entry of append) pending.append.push(entry)
+    }
+    if (ready.install !== undefined) {
+      pending.install = ready.install
+      pending.append = []
+      this.#cache.clear()
+    }
+    this.#hold(ready.afterPersist)
+    if (ready.committed !== undefined) {
+      const { from, to } = ready.committed
+      this.#proposals.committed(from, to)
+      this.#feed.committed(to)
+      this.#snapshots.considerRequest()
+    }
+    if (ready.change !== undefined) {
+      const { role, term, leader } = ready.change
+      this.#log('info', `${role} in term ${term}${leader === '' || role === 'leader' ? '' : ` of ${leader}`}`, { role, term, leader })
+      this.#proposals.changed()
+    }
+  }
+
+  /** Keeps messages until what is being gathered has been written. */
+  #hold(messages: readonly Message[]): void {
+    const held = this.#pending.messages
+    for (const message of messages) held.push(message)
+    // Only a disk that hangs for long gets here. Every message may be lost; the newest are worth most.
+    if (held.length > maxHeldMessages) held.splice(0, held.length - maxHeldMessages)
+  }
+
+  #startWrite(): void {
+    if (this.#writing !== undefined) return
+    const bundle = this.#pending
+    if (bundle.hardState === undefined && bundle.append.length === 0 && bundle.install === undefined) {
+      if (bundle.messages.length === 0) return
+      this.#pending = emptyBundle()
+      for (const message of bundle.messages) this.#send(message)
+      return
+    }
+    this.#pending = emptyBundle()
+    // The core's log is now exactly the stored one with this bundle, so its commit index holds for the result.
+    bundle.commitIndex = this.#raft.commitIndex
+    this.#writing = bundle
+    this.#persist(bundle).catch((error: unknown) => this.#fatal(error as Error))
+  }
+
+  async #persist(bundle: Bundle): Promise<void> {
+    // Rule 9. It may take long, so say it again: the core forgets a stall after a while.
+    const watch = setInterval(() => {
+      this.#log('warn', `the disk has not completed a write within ${this.#timing.minElectionMs} ms`)
+      this.#raft.diskStalled(performance.now())
+      this.#pump()
+    }, this.#timing.minElectionMs)
+    let written = false
+    try {
+      written = await this.#write(bundle)
+    } finally {
+      clearInterval(watch)
+    }
+    if (!written || this.#stopped) return
+    const now = performance.now()
+    this.#checkLease(now)
+    this.#writing = undefined
+    for (const message of bundle.messages) this.#send(message)
+    const last = bundle.append.at(-1)
+    if (bundle.install !== undefined) {
+      this.#raft.installed(bundle.install, now)
+      this.#proposals.replaced(bundle.install.index)
+      this.#feed.committed(bundle.install.index)
+    }
+    if (last !== undefined) this.#raft.persisted(last.index, last.term, now)
+    this.#raft.diskRecovered()
+    this.#cache.trim(this.#storage.lastIndex)
+    this.#pump()
+  }
+
+  /** Repeats until it is on disk: nothing is acknowledged before. False when the node was stopped meanwhile. */
+  async #write(bundle: Bundle): Promise<boolean> {
+    for (let backoffMs = 25; ; backoffMs = Math.min(backoffMs * 2, maxWriteBackoffMs)) {
+      try {
+        if (bundle.install === undefined) await this.#storage.write(bundle)
+        else await this.#snapshots.install(bundle.install, bundle.hardState)
+        return true
+      } catch (error) {
+        if (this.#stopped) return false
+        if (error instanceof StorageError) throw error
+        this.#log('error', `the log cannot be written: ${(error as Error).message}; trying again`, { cause: causeOf(error) })
+        this.#raft.diskStalled(performance.now())
+        this.#pump()
+        await sleep(backoffMs)
+        if (this.#stopped) return false
+      }
+    }
+  }
+
+  // — sending —
+
+  #send(message: Message): void {
+    if (message.type === 'snapshot') this.#snapshots.send(message)
+    else if (message.type === 'append' && message.count > 0) this.#sendAppend(message)
+    else this.#transport.send(message)
+  }
+
+  #sendAppend(message: Extract<Message, { type: 'append' }>): void {
+    const load = this.#loads.get(message.to)
+    const from = message.prevIndex + 1
+    const to = message.prevIndex + message.count
+    const cached = load === undefined ? this.#cache.range(from, to, Infinity) : undefined
+    if (cached?.length === message.count) {
+      this.#transport.send({ ...message, entries: cached })
+      return
+    }
+    const queue = load ?? { waiting: 0, tail: Promise.resolve() }
+    if (queue.waiting >= maxLoads) return
+    queue.waiting += 1
+    this.#loads.set(message.to, queue)
+    queue.tail = queue.tail.then(async () => {
+      const entries = this.#cache.range(from, to, Infinity) ?? (await this.#readForSending(from, to))
+      queue.waiting -= 1
+      if (queue.waiting === 0) this.#loads.delete(message.to)
+      // Only what is still this leadership's log may be sent in its name.
+      const current = this.#raft.role === 'leader' && this.#raft.term === message.term && !this.#stopped
+      if (current && entries.length === message.count) this.#transport.send({ ...message, entries })
+    })
+  }
+
+  async #readForSending(from: number, to: number): Promise<Entry[]> {
+    try {
+      return await this.#storage.read(from, to, maxMessageBytes)
+    } catch (error) {
+      if (error instanceof StorageError) this.#fatal(error)
+      return []
+    }
+  }
+
+  // — snapshots and replay —
+
+  wantsSnapshot(): boolean {
+    return this.#snapshots.wanted(Math.min(this.#applied, this.#raft.commitIndex))
+  }
+
+  async storeSnapshot(index: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    const handed = Math.min(this.#feed.handed, this.#raft.commitIndex)
+    if (index > handed) throw new Error(`a snapshot at ${index}, but only ${handed} entries were handed on`)
+    await this.#snapshots.store(index, chunks)
+  }
+
+  applied(index: number): void {
+    this.#applied = Math.max(this.#applied, index)
+  }
+
+  replay(): Promise<void> {
+    this.#applied = 0
+    return this.#feed.replay()
+  }
+
+  // — time and lease —
+
+  #arm(): void {
+    const dueMs = Math.min(this.#raft.nextDeadline(), this.#lease?.untilMs ?? Infinity)
+    if (dueMs >= this.#timerDueMs || this.#stopped || dueMs === Infinity) return
+    clearTimeout(this.#timer)
+    this.#timerDueMs = dueMs
+    this.#timer = setTimeout(() => this.#timerFired(), Math.max(Math.ceil(dueMs - performance.now()), 1))
+  }
+
+  #timerFired(): void {
+    const now = performance.now()
+    const lateMs = now - this.#timerDueMs
+    this.#timerDueMs = Infinity
+    this.#checkLease(now)
+    if (lateMs <= gapMs) return this.#tick()
+    // Held up: what the others sent meanwhile lies in the sockets and is read before this runs.
+    if (this.#tickDeferred) return
+    this.#tickDeferred = true
+    setImmediate(() => {
+      this.#tickDeferred = false
+      this.#tick()
+    })
+  }
+
+  #tick(): void {
+    if (this.#stopped) return
+    this.#raft.tick(performance.now())
+    this.#pump()
+  }
+
+  /** Rule 6: whatever woke this process up, a lease that has run out is given up before anything else is done. */
+  #checkLease(now: number): void {
+    if (this.#lease === undefined || this.#lease.untilMs > now) return
+    this.#lease = undefined
+    this.#hooks.lease(null)
+  }
+
+  #publishLease(now: number): void {
+    const lease = this.#raft.lease(now)
+    const before = this.#lease
+    if (lease === undefined || lease.term === this.#withheldTerm) {
+      this.#lease = undefined
+      if (before !== undefined) this.#hooks.lease(null)
+      return
+    }
+    // A lone voter renews with every look at the clock; a quarter of a heartbeat is often enough.
+    if (before?.term === lease.term && lease.untilMs - before.untilMs < this.#timing.heartbeatMs / 4) return
+    this.#lease = lease
+    this.#hooks.lease(lease)
+  }
+
+  // — proposals —
+
+  propose(data: Uint8Array, priority: 'normal' | 'bulk'): Promise<ProposeResult> {
+    return this.#submit({ type: 'propose', data, priority })
+  }
+
+  addPeer(peer: Peer): Promise<ProposeResult> {
+    return this.#submit({ type: 'add-peer', peer })
+  }
+
+  async removePeer(id: NodeId): Promise<ProposeResult> {
+    // A leader that is to go hands over first: planned, and therefore fast.
+    if (id === this.#identity.id && this.#raft.role === 'leader') await this.transfer()
+    return this.#submit({ type: 'remove-peer', id })
+  }
+
+  #submit(request: ProposalRequest): Promise<ProposeResult> {
+    if (this.#stopped || this.#stopping !== undefined) return Promise.resolve(refusal('stopped', true, 'this node is stopping'))
+    return this.#proposals.submit(request, true)
+  }
+
+  async #serve(from: NodeId, request: Request): Promise<unknown> {
+    if (request.type === 'transfer') {
+      if (this.#raft.role !== 'leader') return { ok: false, detail: 'leadership has just changed' }
+      this.#log('info', `${from} asks to hand over${request.to === '' ? '' : ` to ${request.to}`}`)
+      return this.#hooks.transferRequested(request.to)
+    }
+    if (this.#stopped || this.#stopping !== undefined) return refusal('not-leader', true, 'this node is stopping')
+    if (request.type === 'remove-peer' && request.id === this.#identity.id && this.#raft.role === 'leader') {
+      await this.transfer()
+      return refusal('not-leader', true, 'this node has handed over')
+    }
+    return this.#proposals.submit(request, false)
+  }
+
+  // — handing over —
+
+  async transfer(to?: NodeId): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }> {
+    if (this.#transferring) return { ok: false, detail: 'a hand-over is under way already' }
+    // Whether it can work is asked before the fence is closed: a refusal must cost nothing.
+    const target = this.#raft.transferTarget(to, performance.now())
+    if (!target.ok) return target
+    const { term } = this.#raft
+    this.#transferring = true
+    try {
+      this.#withheldTerm = term
+      this.#publishLease(performance.now())
+      try {
+        await this.#hooks.closeFence()
+      } catch (error) {
+        this.#withheldTerm = -1
+        return { ok: false, detail: `the fence did not close: ${(error as Error).message}` }
+      }
+      if (this.#raft.role !== 'leader' || this.#raft.term !== term) return { ok: false, detail: 'leadership changed by itself' }
+      const result = this.#raft.transfer(target.to, performance.now())
+      this.#pump()
+      if (!result.ok) return result
+      const { minElectionMs, maxElectionMs } = this.#timing
+      const taken = await this.#until(
+        () => this.#raft.leader !== '' && this.#raft.leader !== this.#identity.id, minElectionMs + 2 * maxElectionMs,
+      )
+      if (taken) return { ok: true }
+      return { ok: false, detail: `${result.to} did not take over in time` }
+    } finally {
+      this.#transferring = false
+    }
+  }
+
+  async requestTransfer(to: NodeId | ''): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }> {
+    const { leader } = this.#raft
+    if (leader === this.#identity.id) return this.#hooks.transferRequested(to)
+    if (leader === '') return { ok: false, detail: 'no leader is known' }
+    const reply = await this.#transport.request(leader, { type: 'transfer', to })
+    if (reply === 'not-sent') return { ok: false, detail: `the leader ${leader} is not connected` }
+    const { ok, detail } = (reply ?? {}) as { ok?: unknown; detail?: unknown }
+    if (ok === true) return { ok }
+    return { ok: false, detail: typeof detail === 'string' ? detail : `the connection to ${leader} broke before it answered` }
+  }
+
+  /** Waits for a change of role, term, leader or membership after which `condition` holds. */
+  async #until(condition: () => boolean, timeoutMs: number): Promise<boolean> {
+    if (condition()) return true
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    const watcher = () => condition() && resolve(true)
+    this.#watchers.add(watcher)
+    const timer = setTimeout(() => resolve(condition()), timeoutMs)
+    const result = await promise
+    clearTimeout(timer)
+    this.#watchers.delete(watcher)
+    return result
+  }
+
+  // — membership and status —
+
+  #followMembership(): boolean {
+    const change = this.#members.follow(performance.now())
+    if (change === undefined) return false
+    if (change.selfRemoved) this.#log('warn', 'this node was removed from the cluster')
+    const reach = () => this.#stopped || this.#transport.setPeers(this.#members.toReach(performance.now()))
+    reach()
+    // Those who have left are cut off when their time is over.
+    setTimeout(reach, leavingMs + 10).unref()
+    return true
+  }
+
+  #changed(): void {
+    for (const watcher of this.#watchers) watcher()
+    this.#hooks.changed(this.status())
+  }
+
+  status(): ConsensusStatus {
+    const now = performance.now()
+    const raft = this.#raft
+    const { id, role: nodeRole, clusterId } = this.#identity
+    const { membership } = raft
+    const peers = [...membership.voters, ...membership.learners].filter((peer) => peer.id !== id).map((peer): PeerStatus => {
+      const heardMs = this.#transport.lastHeardMs(peer.id)
+      return {
+        peer,
+        voter: membership.voters.includes(peer),
+        connected: this.#transport.connected(peer.id),
+        lastHeardAgoMs: heardMs === undefined ? null : Math.max(now - heardMs, 0),
+        matchIndex: raft.progress(peer.id)?.matchIndex ?? null,
+      }
+    })
+    return {
+      id, nodeRole, clusterId, role: raft.role, term: raft.term, leader: raft.leader,
+      commitIndex: Math.max(raft.commitIndex, this.#feed.commitIndex),
+      lastIndex: raft.lastIndex, firstIndex: raft.firstIndex, snapshotIndex: raft.snapshotIndex,
+      leaseRemainingMs: this.#lease === undefined ? 0 : Math.max(this.#lease.untilMs - now, 0),
+      peers, membership, timing: this.#timing,
+    }
+  }
+
+  // — gossip, the end —
+
+  gossip(data: Uint8Array): void {
+    if (this.#stopped) return
+    if (data.length > maxGossipBytes) this.#log('warn', `gossip of ${data.length} bytes is too large and was not sent`)
+    else this.#transport.gossip(data)
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
+    if (this.#raft.role === 'leader' && !this.#transferring) {
+      const result = await Promise.race([this.transfer(), sleep(stopTransferMs, undefined, { ref: false })])
+      if (result?.ok !== true) this.#log('info', `stopping without a hand-over: ${result?.detail ?? 'it took too long'}`)
+    }
+    this.#withheldTerm = this.#raft.term
+    this.#publishLease(performance.now())
+    await this.#hooks.closeFence().catch((error: unknown) => this.#log('error', `the fence did not close: ${(error as Error).message}`))
+    this.#proposals.stop()
+    // One turn for the answers to those who had forwarded something.
+    await sleep(0)
+    await this.#end(false)
+  }
+
+  async abort(): Promise<void> {
+    this.#stopping ??= Promise.resolve()
+    const ended = this.#end(true)
+    this.#proposals.stop()
+    await ended
+  }
+
+  async #end(abruptly: boolean): Promise<void> {
+    if (this.#stopped) return
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    if (this.#lease !== undefined) this.#hooks.lease(null)
+    this.#lease = undefined
+    this.#feed.stop()
+    this.#snapshots.stop()
+    await this.#transport.close(abruptly)
+    await this.#storage.close()
+  }
+
+  /** A broken invariant or an unreadable log: this process must not take part any more. */
+  #fatal(error: Error): void {
+    if (this.#stopped) return
+    this.#log('error', `consensus cannot go on: ${error.message}`)
+    if (this.#lease !== undefined) this.#hooks.lease(null)
+    this.#lease = undefined
+    this.#withheldTerm = Infinity
+    setImmediate(() => {
+      throw error
+    })
+  }
+}
+
+function causeOf(error: unknown): string {
+  const { cause } = error as { cause?: { message?: string } }
+  return cause?.message ?? ''
+}

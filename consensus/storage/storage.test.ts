@@ -1,0 +1,232 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { ClassicLevel } from 'classic-level'
+import { encodeMembership } from '../core/membership.ts'
+import type { Entry, Membership } from '../core/types.ts'
+import { chunkKey, decodeEntry, encodeEntry, entryKey, snapshotKey, stateKey } from './records.ts'
+import { LogStorage, StorageError } from './storage.ts'
+
+const owner = { clusterId: 'c', nodeId: 'n' }
+const peer = (id: string) => ({ id, role: 'node', address: '127.0.0.1:1', apiAddress: '127.0.0.1:2' }) as const
+const membershipOf = (...ids: string[]): Membership => ({ voters: ids.map(peer), learners: [] })
+const entry = (index: number, term = 1, data = `data ${index}`): Entry => ({ index, term, type: 'command', data: Buffer.from(data) })
+const entries = (from: number, to: number, term = 1) => Array.from({ length: to - from + 1 }, (_, at) => entry(from + at, term))
+const plain = (list: readonly Entry[]) => list.map(({ index, term, type, data }) => `${index} ${term} ${type} ${Buffer.from(data).toString()}`)
+
+async function place(t: ExecutionContext): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'haechi-storage-'))
+  t.teardown(() => rm(directory, { recursive: true, force: true }))
+  return join(directory, 'log')
+}
+
+async function fresh(t: ExecutionContext): Promise<{ path: string; storage: LogStorage }> {
+  const path = await place(t)
+  await LogStorage.create(path, owner, { term: 0, vote: '' }, [])
+  const storage = await LogStorage.open(path, owner)
+  t.teardown(() => storage.close())
+  return { path, storage }
+}
+
+/** Changes the stored records behind the back of the storage. */
+async function tamper(path: string, change: (db: ClassicLevel<Uint8Array, Uint8Array>) => Promise<void>): Promise<void> {
+  const db = new ClassicLevel<Uint8Array, Uint8Array>(path, { keyEncoding: 'view', valueEncoding: 'view' })
+  await db.open()
+  await change(db)
+  await db.close()
+}
+
+async function flip(db: ClassicLevel<Uint8Array, Uint8Array>, key: Uint8Array, at: number): Promise<void> {
+  const value = Buffer.from((await db.get(key))!)
+  value[at < 0 ? value.length + at : at]! ^= 1
+  await db.put(key, value)
+}
+
+test('what was written is there after a restart', async (t) => {
+  const { path, storage } = await fresh(t)
+  await storage.write({ hardState: { term: 3, vote: 'n' }, append: entries(1, 300, 3), commitIndex: 290 })
+  await storage.write({ append: [{ index: 301, term: 3, type: 'membership', data: encodeMembership(membershipOf('n', 'm')) }], commitIndex: 301 })
+  await storage.write({ append: [{ index: 302, term: 3, type: 'noop', data: new Uint8Array(0) }], commitIndex: 301 })
+  await storage.close()
+  const again = await LogStorage.open(path, owner)
+  t.teardown(() => again.close())
+  t.deepEqual(again.hardState, { term: 3, vote: 'n' })
+  t.is(again.firstIndex, 1)
+  t.is(again.lastIndex, 302)
+  t.is(again.commitIndex, 301)
+  t.deepEqual(again.membershipAt(300), { voters: [], learners: [] })
+  t.deepEqual(again.membershipAt(302), membershipOf('n', 'm'))
+  const loaded = again.takeLoaded()
+  t.is(loaded.length, 302)
+  t.like(loaded[0], { index: 1, term: 3, type: 'command', bytes: 6 })
+  t.truthy(loaded[300]!.data, 'membership entries come with their payload')
+  t.is(loaded[0]!.data, undefined)
+  t.deepEqual(plain(await again.read(2, 4, 1000)), plain(entries(2, 4, 3)))
+})
+
+test('a read is bounded by bytes but gives at least one entry', async (t) => {
+  const { storage } = await fresh(t)
+  await storage.write({ append: entries(1, 600), commitIndex: 0 })
+  t.is((await storage.read(1, 600, 1)).length, 1)
+  t.is((await storage.read(1, 600, 13)).length, 2)
+  t.is((await storage.read(1, 600, Infinity)).length, 600)
+  t.is((await storage.read(601, 700, Infinity)).length, 0)
+})
+
+test('an append over the end replaces it, the tail included, in the same write', async (t) => {
+  const { path, storage } = await fresh(t)
+  await storage.write({ hardState: { term: 1, vote: '' }, append: entries(1, 10), commitIndex: 3 })
+  await storage.write({ append: [{ index: 11, term: 1, type: 'membership', data: encodeMembership(membershipOf('x')) }], commitIndex: 3 })
+  await storage.write({ hardState: { term: 2, vote: 'm' }, append: [entry(5, 2), entry(6, 2)], commitIndex: 3 })
+  t.is(storage.lastIndex, 6)
+  t.deepEqual(storage.membershipAt(6), { voters: [], learners: [] })
+  await storage.close()
+  const again = await LogStorage.open(path, owner)
+  t.teardown(() => again.close())
+  t.deepEqual(plain(await again.read(1, 100, Infinity)), plain([...entries(1, 4), entry(5, 2), entry(6, 2)]))
+  t.deepEqual(again.hardState, { term: 2, vote: 'm' })
+})
+
+test('a write with a gap is a bug and changes nothing', async (t) => {
+  const { storage } = await fresh(t)
+  await storage.write({ append: entries(1, 3), commitIndex: 0 })
+  await t.throwsAsync(storage.write({ append: [entry(5)], commitIndex: 0 }), { instanceOf: StorageError })
+  await t.throwsAsync(storage.write({ hardState: { term: 9, vote: '' }, append: [entry(4), entry(6)], commitIndex: 0 }), { instanceOf: StorageError })
+  t.is(storage.lastIndex, 3)
+  t.is(storage.hardState.term, 0)
+})
+
+const damages: readonly [string, RegExp, (db: ClassicLevel<Uint8Array, Uint8Array>) => Promise<void>][] = [
+  ['a flipped bit in an entry', /log entry 5 is damaged/, (db) => flip(db, entryKey(5), -1)],
+  ['a flipped bit in an entry\'s term', /log entry 5 is damaged/, (db) => flip(db, entryKey(5), 11)],
+  ['an entry in another one\'s place', /log entry 5 is damaged/, async (db) => db.put(entryKey(5), (await db.get(entryKey(6)))!)],
+  ['a missing entry', /log entry 5 is missing/, (db) => db.del(entryKey(5))],
+  ['a missing end', /ends at 9, but 10 was recorded/, (db) => db.del(entryKey(10))],
+  ['an entry beyond the end', /11 lies beyond the recorded end 10/, (db) => db.put(entryKey(11), encodeEntry(entry(11), entryKey(11)))],
+  ['a flipped bit in term and vote', /term and vote is damaged/, (db) => flip(db, stateKey, 20)],
+  ['a changed vote', /term and vote is damaged/, (db) => flip(db, stateKey, -1)],
+  ['no record of term and vote', /term and vote is missing/, (db) => db.del(stateKey)],
+  ['a flipped bit in the snapshot', /snapshot chunk 1 is damaged/, (db) => flip(db, chunkKey(1, 1), 100)],
+  ['a missing part of the snapshot', /snapshot chunk 1 is missing/, (db) => db.del(chunkKey(1, 1))],
+  ['a flipped bit in the snapshot record', /snapshot record is damaged/, (db) => flip(db, snapshotKey, 30)],
+  ['a term below the log\'s', /the log has term 1, but the recorded term is 0/, async (db) => {
+    const { encodeState } = await import('./records.ts')
+    await db.put(stateKey, encodeState({ sequence: 9, hardState: { term: 0, vote: '' }, baseIndex: 0, baseTerm: 0, lastIndex: 10, commitIndex: 0 }))
+  }],
+]
+for (const [what, error, change] of damages) {
+  test(`refused: ${what}`, async (t) => {
+    const { path, storage } = await fresh(t)
+    await storage.write({ hardState: { term: 1, vote: 'n' }, append: entries(1, 10), commitIndex: 10 })
+    const draft = storage.beginSnapshot()
+    await draft.write(Buffer.alloc(600_000, 1))
+    await draft.finish()
+    await storage.adoptSnapshot(draft, { index: 4, term: 1, membership: membershipOf('n'), bytes: 600_000 }, { replaceLog: false })
+    await storage.close()
+    await tamper(path, change)
+    await t.throwsAsync(LogStorage.open(path, owner), { instanceOf: StorageError, message: error })
+    // It was not opened, so it can be opened by somebody else.
+    await tamper(path, async () => undefined)
+  })
+}
+
+test('refused: a log of another node, and one that is in use', async (t) => {
+  const { path, storage } = await fresh(t)
+  await t.throwsAsync(LogStorage.open(path, owner), { instanceOf: StorageError, message: /in use by another process/ })
+  await storage.close()
+  await t.throwsAsync(LogStorage.open(path, { ...owner, nodeId: 'other' }), { instanceOf: StorageError, message: /belongs to n of cluster c/ })
+  await t.throwsAsync(LogStorage.open(`${path}-not`, owner), { instanceOf: StorageError, message: /there is no log/ })
+})
+
+async function content(storage: LogStorage): Promise<Buffer> {
+  const parts: Uint8Array[] = []
+  for await (const chunk of storage.readSnapshot()!.chunks) parts.push(chunk)
+  return Buffer.concat(parts)
+}
+
+test('a snapshot is current only once adopted, then the log can be compacted behind it', async (t) => {
+  const { path, storage } = await fresh(t)
+  await storage.write({ hardState: { term: 1, vote: '' }, append: entries(1, 100), commitIndex: 100 })
+  const payload = Buffer.from(Array.from({ length: 700_000 }, (_, at) => at % 251))
+  const meta = { index: 80, term: 1, membership: membershipOf('n'), bytes: payload.length }
+  const draft = storage.beginSnapshot()
+  for (let at = 0; at < payload.length; at += 100_000) await draft.write(payload.subarray(at, at + 100_000))
+  await draft.finish()
+  t.is(storage.snapshot, undefined)
+  await t.throwsAsync(storage.compact(50), { instanceOf: StorageError })
+  await t.throwsAsync(storage.adoptSnapshot(draft, { ...meta, bytes: 1 }, { replaceLog: false }), { instanceOf: StorageError })
+  await storage.adoptSnapshot(draft, meta, { replaceLog: false })
+  t.deepEqual(storage.snapshot, meta)
+  await storage.compact(50)
+  t.is(storage.firstIndex, 51)
+  t.deepEqual(await storage.read(50, 60, Infinity), [])
+  await t.throwsAsync(storage.compact(90), { instanceOf: StorageError })
+  await storage.close()
+
+  const again = await LogStorage.open(path, owner)
+  t.teardown(() => again.close())
+  t.deepEqual(again.snapshot, meta)
+  t.is(again.firstIndex, 51)
+  t.is(again.takeLoaded().length, 50)
+  t.true((await content(again)).equals(payload))
+  t.is(again.bytesSinceSnapshot, entries(81, 100).reduce((sum, { data }) => sum + data.length, 0))
+})
+
+test('an installed snapshot replaces the log in one step', async (t) => {
+  const { path, storage } = await fresh(t)
+  await storage.write({ hardState: { term: 1, vote: '' }, append: entries(1, 120), commitIndex: 10 })
+  const draft = storage.beginSnapshot()
+  await draft.write(Buffer.from('all of it'))
+  await draft.finish()
+  const meta = { index: 100, term: 4, membership: membershipOf('m', 'n'), bytes: 9 }
+  await storage.adoptSnapshot(draft, meta, { replaceLog: true, hardState: { term: 5, vote: '' } })
+  t.is(storage.firstIndex, 101)
+  t.is(storage.lastIndex, 100)
+  await storage.write({ append: [entry(101, 5)], commitIndex: 101 })
+  await storage.close()
+  const again = await LogStorage.open(path, owner)
+  t.teardown(() => again.close())
+  t.deepEqual(again.hardState, { term: 5, vote: '' })
+  t.deepEqual(again.takeLoaded().map(({ index, term }) => ({ index, term })), [{ index: 101, term: 5 }])
+  t.deepEqual(again.membershipAt(101), membershipOf('m', 'n'))
+  t.is((await content(again)).toString(), 'all of it')
+})
+
+test('a snapshot that is being read outlives its successor; drafts that were not adopted leave nothing behind', async (t) => {
+  const { path, storage } = await fresh(t)
+  await storage.write({ hardState: { term: 1, vote: '' }, append: entries(1, 10), commitIndex: 10 })
+  const take = async (index: number, fill: number) => {
+    const draft = storage.beginSnapshot()
+    await draft.write(Buffer.alloc(600_000, fill))
+    await draft.finish()
+    await storage.adoptSnapshot(draft, { index, term: 1, membership: membershipOf('n'), bytes: 600_000 }, { replaceLog: false })
+  }
+  await take(5, 1)
+  const reading = storage.readSnapshot()!.chunks[Symbol.asyncIterator]()
+  const first = await reading.next()
+  await take(6, 2)
+  const second = await reading.next()
+  t.is((first.value as Uint8Array)[0], 1)
+  t.is((second.value as Uint8Array)[0], 1)
+  await reading.next()
+  await reading.next()
+  const abandoned = storage.beginSnapshot()
+  await abandoned.write(Buffer.alloc(300_000, 3))
+  await storage.close()
+  const again = await LogStorage.open(path, owner)
+  t.is((await content(again))[0], 2)
+  await again.close()
+  await tamper(path, async (db) => {
+    const chunks = (await db.keys({ gte: chunkKey(0, 0), lte: chunkKey(0xffffffff, 0xffffffff) }).all()).length
+    t.is(chunks, 3, 'only the current snapshot is left')
+  })
+})
+
+test('a record names its index, so that a swapped one is noticed', (t) => {
+  const value = encodeEntry(entry(7), entryKey(7))
+  t.deepEqual(plain([decodeEntry(entryKey(7), value)]), plain([entry(7)]))
+  t.throws(() => decodeEntry(entryKey(8), value), { instanceOf: StorageError })
+  const far = 2 ** 40 + 3
+  t.is(decodeEntry(entryKey(far), encodeEntry(entry(far, 2 ** 35), entryKey(far))).term, 2 ** 35)
+})

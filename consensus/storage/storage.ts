@@ -1,0 +1,519 @@
+/**
+ * The durable log on LevelDB: entries, term and vote, the current snapshot. What a promise of this module says is on disk
+ * is on disk (`sync`). Writes go one at a time and are atomic; the caller batches (group commit).
+ *
+ * Whatever is wrong with the stored data makes `open` fail with a `StorageError`: a voter that guesses what it has
+ * promised is worse than one that is missing.
+ */
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { ClassicLevel } from 'classic-level'
+import { decodeMembership, emptyMembership } from '../core/membership.ts'
+import type { Entry, EntryType, HardState, Membership, SnapshotMeta } from '../core/types.ts'
+import type { OwnerRecord, SnapshotRecord, StateRecord } from './records.ts'
+import {
+  chunkKey, decodeChunk, decodeEntry, decodeOwner, decodeSnapshot, decodeState, encodeChunk, encodeEntry, encodeOwner,
+  encodeSnapshot, encodeState, entryKey, maxChunkBytes, ownerKey, snapshotKey, stateKey, StorageError,
+} from './records.ts'
+
+export { StorageError } from './records.ts'
+
+/** What the core needs to know of a stored entry. */
+export interface StoredEntryInfo {
+  readonly index: number
+  readonly term: number
+  readonly type: EntryType
+  readonly bytes: number
+  readonly data?: Uint8Array
+}
+
+export interface LogWrite {
+  /** Absent: unchanged. */
+  readonly hardState?: HardState | undefined
+  /** Without gaps among themselves; the stored log is truncated from the first one in the same write. */
+  readonly append: readonly Entry[]
+  /** Known to be committed; kept so that a restarted node can serve what it knew. */
+  readonly commitIndex: number
+}
+
+/** A snapshot that is being written and is not current yet. */
+export interface SnapshotDraft {
+  readonly bytes: number
+  /** Pieces of any size, in order. Each is durable when the promise resolves. */
+  write(data: Uint8Array): Promise<void>
+  /** Writes the rest. The draft can then be made current. */
+  finish(): Promise<void>
+  /** Forgets what was written. */
+  abort(): Promise<void>
+}
+
+type Db = ClassicLevel<Uint8Array, Uint8Array>
+type Operation = { type: 'put'; key: Uint8Array; value: Uint8Array } | { type: 'del'; key: Uint8Array }
+
+const options = {
+  keyEncoding: 'view', valueEncoding: 'view', writeBufferSize: 4 * 1024 * 1024, cacheSize: 1024 * 1024, compression: false,
+} as const
+
+class Draft implements SnapshotDraft {
+  readonly generation: number
+  readonly #put: (key: Uint8Array, value: Uint8Array) => Promise<void>
+  readonly #forget: (generation: number) => Promise<void>
+  readonly #hash = createHash('sha256')
+  #rest: Uint8Array[] = []
+  #restBytes = 0
+  bytes = 0
+  chunks = 0
+  sha256 = ''
+  /** Of the whole log, when the snapshot was begun. */
+  readonly logBytesAtStart: number
+
+  constructor(
+    generation: number, logBytes: number,
+    put: (key: Uint8Array, value: Uint8Array) => Promise<void>, forget: (generation: number) => Promise<void>,
+  ) {
+    this.generation = generation
+    this.logBytesAtStart = logBytes
+    this.#put = put
+    this.#forget = forget
+  }
+
+  async write(data: Uint8Array): Promise<void> {
+    this.#hash.update(data)
+    this.bytes += data.length
+    this.#rest.push(data)
+    this.#restBytes += data.length
+    if (this.#restBytes < maxChunkBytes) return
+    const all = this.#rest.length === 1 ? data : Buffer.concat(this.#rest)
+    let at = 0
+    for (; at + maxChunkBytes <= all.length; at += maxChunkBytes) await this.#chunk(all.subarray(at, at + maxChunkBytes))
+    this.#rest = at < all.length ? [all.subarray(at)] : []
+    this.#restBytes = all.length - at
+  }
+
+  async finish(): Promise<void> {
+    if (this.#restBytes > 0) await this.#chunk(Buffer.concat(this.#rest))
+    this.#rest = []
+    this.#restBytes = 0
+    this.sha256 = this.#hash.digest('hex')
+  }
+
+  async abort(): Promise<void> {
+    this.#rest = []
+    await this.#forget(this.generation)
+  }
+
+  async #chunk(data: Uint8Array): Promise<void> {
+    const key = chunkKey(this.generation, this.chunks)
+    await this.#put(key, encodeChunk(key, data))
+    this.chunks += 1
+  }
+}
+
+export class LogStorage {
+  readonly #directory: string
+  readonly #owner: OwnerRecord
+  #db: Db
+  #state: StateRecord
+  #snapshot: SnapshotRecord | undefined
+  /** Membership entries that the log holds, ascending. */
+  #memberships: { readonly index: number; readonly membership: Membership }[] = []
+  #loaded: StoredEntryInfo[] = []
+  /** Bytes appended in this process plus what was found at the start: only differences matter. */
+  #logBytes = 0
+  #logBytesAtSnapshot = 0
+  #nextGeneration = 1
+  readonly #readers = new Map<number, number>()
+  /** The last write failed: LevelDB refuses further ones until it is opened again. */
+  #broken = false
+  #closed = false
+  #queue: Promise<unknown> = Promise.resolve()
+
+  private constructor(directory: string, owner: OwnerRecord, db: Db, state: StateRecord) {
+    this.#directory = directory
+    this.#owner = owner
+    this.#db = db
+    this.#state = state
+  }
+
+  /** Makes a new log in `directory`, which must not exist yet, starting with `entries` (index 1, 2, …). */
+  static async create(directory: string, owner: OwnerRecord, hardState: HardState, entries: readonly Entry[]): Promise<void> {
+    const db: Db = new ClassicLevel<Uint8Array, Uint8Array>(directory, { ...options, errorIfExists: true })
+    await db.open()
+    try {
+      const operations: Operation[] = [{ type: 'put', key: ownerKey, value: encodeOwner(owner) }]
+      for (const entry of entries) {
+        const key = entryKey(entry.index)
+        operations.push({ type: 'put', key, value: encodeEntry(entry, key) })
+      }
+      const state = { sequence: 1, hardState, baseIndex: 0, baseTerm: 0, lastIndex: entries.length, commitIndex: 0 }
+      operations.push({ type: 'put', key: stateKey, value: encodeState(state) })
+      await db.batch(operations, { sync: true })
+    } finally {
+      await db.close()
+    }
+  }
+
+  /** Opens and verifies the whole log and snapshot. Rejects with `StorageError` when anything is wrong. */
+  static async open(directory: string, owner: OwnerRecord): Promise<LogStorage> {
+    const db = await openDb(directory)
+    try {
+      const storage = new LogStorage(directory, owner, db, await readState(db))
+      await storage.#load()
+      return storage
+    } catch (error) {
+      await db.close()
+      throw error
+    }
+  }
+
+  get hardState(): HardState {
+    return this.#state.hardState
+  }
+  get firstIndex(): number {
+    return this.#state.baseIndex + 1
+  }
+  get lastIndex(): number {
+    return this.#state.lastIndex
+  }
+  /** Known to be committed when the log was last written. */
+  get commitIndex(): number {
+    return this.#state.commitIndex
+  }
+  get snapshot(): SnapshotMeta | undefined {
+    return this.#snapshot?.meta
+  }
+  /** Payload bytes appended since the current snapshot was begun. */
+  get bytesSinceSnapshot(): number {
+    return this.#logBytes - this.#logBytesAtSnapshot
+  }
+
+  /** The entries found by `open`; only once, the memory is given back. */
+  takeLoaded(): readonly StoredEntryInfo[] {
+    const loaded = this.#loaded
+    this.#loaded = []
+    return loaded
+  }
+
+  /** The membership as of `index`, which must be within the log or the snapshot's. */
+  membershipAt(index: number): Membership {
+    let found = this.#snapshot !== undefined && this.#snapshot.meta.index <= index ? this.#snapshot.meta.membership : emptyMembership
+    const from = this.#snapshot !== undefined && this.#snapshot.meta.index <= index ? this.#snapshot.meta.index : 0
+    for (const stage of this.#memberships) if (stage.index <= index && stage.index > from) found = stage.membership
+    return found
+  }
+
+  /** One atomic, durable write. Rejects when the disk refuses; the same write may then be tried again. */
+  write(write: LogWrite): Promise<void> {
+    return this.#exclusive(async () => {
+      const { append } = write
+      const operations: Operation[] = []
+      let { lastIndex } = this.#state
+      const first = append[0]
+      if (first !== undefined) {
+        if (first.index > lastIndex + 1 || first.index <= this.#state.baseIndex) {
+          throw new StorageError(`entry ${first.index} does not follow on a log of ${this.firstIndex} to ${lastIndex}`)
+        }
+        let index = first.index
+        for (const entry of append) {
+          if (entry.index !== index) throw new StorageError(`entry ${entry.index} where ${index} was due`)
+          const key = entryKey(index)
+          operations.push({ type: 'put', key, value: encodeEntry(entry, key) })
+          index += 1
+        }
+        for (let gone = index; gone <= lastIndex; gone += 1) operations.push({ type: 'del', key: entryKey(gone) })
+        lastIndex = index - 1
+      }
+      const state: StateRecord = {
+        ...this.#state,
+        sequence: this.#state.sequence + 1,
+        hardState: write.hardState ?? this.#state.hardState,
+        lastIndex,
+        commitIndex: Math.min(Math.max(write.commitIndex, this.#state.commitIndex), lastIndex),
+      }
+      operations.push({ type: 'put', key: stateKey, value: encodeState(state) })
+      await this.#commit(operations)
+      this.#state = state
+      if (first === undefined) return
+      this.#forgetMemberships(first.index)
+      for (const entry of append) {
+        this.#logBytes += entry.data.length
+        if (entry.type === 'membership') this.#rememberMembership(entry)
+      }
+    })
+  }
+
+  /**
+   * Entries `from` to `to` (inclusive), as many as fit in `maxBytes` of payload but at least one. Empty when the first one
+   * is not stored. Rejects with `StorageError` when one is damaged.
+   */
+  async read(from: number, to: number, maxBytes: number): Promise<Entry[]> {
+    const entries: Entry[] = []
+    if (from > to || from < this.firstIndex) return entries
+    if (this.#broken) await this.#exclusive(() => Promise.resolve())
+    let bytes = 0
+    const iterator = this.#db.iterator({ gte: entryKey(from), lte: entryKey(to) })
+    try {
+      for (;;) {
+        const rows = await iterator.nextv(256)
+        if (rows.length === 0) return entries
+        for (const [key, value] of rows) {
+          const entry = decodeEntry(key, value)
+          if (entry.index !== from + entries.length) {
+            if (entries.length === 0) return entries // Compacted meanwhile.
+            throw new StorageError(`log entry ${from + entries.length} is missing`)
+          }
+          bytes += entry.data.length
+          if (entries.length > 0 && bytes > maxBytes) return entries
+          entries.push(entry)
+        }
+      }
+    } finally {
+      await iterator.close()
+    }
+  }
+
+  // — snapshots —
+
+  beginSnapshot(): SnapshotDraft {
+    const put = (key: Uint8Array, value: Uint8Array) => this.#exclusive(() => this.#commit([{ type: 'put', key, value }]))
+    return new Draft(this.#nextGeneration++, this.#logBytes, put, (generation) => this.#deleteGeneration(generation))
+  }
+
+  /**
+   * Makes a finished draft the current snapshot, in one atomic write. `replaceLog`: it also becomes the base of an empty
+   * log (an installed snapshot); otherwise the log stays as it is.
+   */
+  async adoptSnapshot(
+    draft: SnapshotDraft, meta: SnapshotMeta, how: { readonly replaceLog: boolean; readonly hardState?: HardState | undefined },
+  ): Promise<void> {
+    if (!(draft instanceof Draft) || draft.sha256 === '') throw new Error('storage: the snapshot draft is not finished')
+    if (draft.bytes !== meta.bytes) throw new StorageError(`the snapshot has ${draft.bytes} bytes where ${meta.bytes} were announced`)
+    const { generation, chunks, sha256 } = draft
+    const record: SnapshotRecord = { generation, chunks, sha256, meta }
+    const before = this.#snapshot?.generation
+    await this.#exclusive(async () => {
+      const operations: Operation[] = [{ type: 'put', key: snapshotKey, value: encodeSnapshot(record) }]
+      let state: StateRecord = { ...this.#state, sequence: this.#state.sequence + 1 }
+      if (how.replaceLog) {
+        for (let gone = meta.index + 1; gone <= state.lastIndex; gone += 1) operations.push({ type: 'del', key: entryKey(gone) })
+        state = {
+          ...state, hardState: how.hardState ?? state.hardState,
+          baseIndex: meta.index, baseTerm: meta.term, lastIndex: meta.index, commitIndex: Math.max(meta.index, 0),
+        }
+      } else {
+        if (meta.index <= (this.#snapshot?.meta.index ?? 0)) throw new StorageError(`there is a newer snapshot than ${meta.index} already`)
+        if (meta.index > state.lastIndex) throw new StorageError(`a snapshot at ${meta.index} beyond the log's end ${state.lastIndex}`)
+        state = { ...state, commitIndex: Math.max(state.commitIndex, meta.index) }
+      }
+      operations.push({ type: 'put', key: stateKey, value: encodeState(state) })
+      await this.#commit(operations)
+      const previousFirst = this.firstIndex
+      this.#state = state
+      this.#snapshot = record
+      if (how.replaceLog) {
+        this.#memberships = []
+        this.#logBytesAtSnapshot = this.#logBytes
+        if (previousFirst <= meta.index) await this.#clear(entryKey(previousFirst), entryKey(meta.index))
+      } else {
+        this.#logBytesAtSnapshot = draft.logBytesAtStart
+      }
+    })
+    if (before !== undefined && !this.#readers.has(before)) await this.#deleteGeneration(before)
+  }
+
+  /** Removes the entries up to and including `through`, which the current snapshot must cover. */
+  compact(through: number): Promise<void> {
+    return this.#exclusive(async () => {
+      const { baseIndex, lastIndex } = this.#state
+      if (through <= baseIndex) return
+      const covered = this.#snapshot?.meta.index ?? 0
+      if (through > covered || through > lastIndex) throw new StorageError(`compaction to ${through} with a snapshot at ${covered}`)
+      const key = entryKey(through)
+      const value = await this.#db.get(key)
+      if (value === undefined) throw new StorageError(`log entry ${through} is missing`)
+      const baseTerm = decodeEntry(key, value).term
+      const state: StateRecord = { ...this.#state, sequence: this.#state.sequence + 1, baseIndex: through, baseTerm }
+      await this.#commit([{ type: 'put', key: stateKey, value: encodeState(state) }])
+      this.#state = state
+      this.#memberships = this.#memberships.filter(({ index }) => index > through)
+      await this.#clear(entryKey(baseIndex + 1), key)
+    })
+  }
+
+  /** The current snapshot as of now, even if another one replaces it while this one is read. */
+  readSnapshot(): { readonly meta: SnapshotMeta; readonly chunks: AsyncIterable<Uint8Array> } | undefined {
+    const record = this.#snapshot
+    if (record === undefined) return undefined
+    return { meta: record.meta, chunks: this.#readChunks(record) }
+  }
+
+  async *#readChunks(record: SnapshotRecord): AsyncGenerator<Uint8Array> {
+    const { generation } = record
+    this.#readers.set(generation, (this.#readers.get(generation) ?? 0) + 1)
+    try {
+      for await (const chunk of verifiedChunks(this.#db, record)) yield chunk
+    } finally {
+      const left = this.#readers.get(generation)! - 1
+      if (left > 0) this.#readers.set(generation, left)
+      else {
+        this.#readers.delete(generation)
+        if (this.#snapshot?.generation !== generation && !this.#closed) await this.#deleteGeneration(generation)
+      }
+    }
+  }
+
+  /** Waits for the write under way, then closes. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#queue.catch(() => undefined)
+    await this.#db.close()
+  }
+
+  // — inside —
+
+  #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const run = async (): Promise<T> => {
+      if (this.#broken) await this.#reopen()
+      return work()
+    }
+    const result = this.#queue.then(run, run)
+    this.#queue = result.catch(() => undefined)
+    return result
+  }
+
+  async #commit(operations: Operation[]): Promise<void> {
+    try {
+      await this.#db.batch(operations, { sync: true })
+    } catch (error) {
+      this.#broken = true
+      throw error
+    }
+  }
+
+  /** After a failed write it is not known what is on disk: read it again. */
+  async #reopen(): Promise<void> {
+    await this.#db.close()
+    try {
+      this.#db = await openDb(this.#directory)
+    } catch (error) {
+      // Not a reason to distrust the log: a disk that is full or gone can come back.
+      throw new Error((error as Error).message, { cause: error })
+    }
+    this.#state = await readState(this.#db)
+    await this.#load()
+    this.#loaded = []
+    this.#broken = false
+  }
+
+  async #load(): Promise<void> {
+    const ownerValue = await this.#db.get(ownerKey)
+    if (ownerValue === undefined) throw new StorageError('the log has no owner record')
+    const owner = decodeOwner(ownerValue)
+    if (owner.clusterId !== this.#owner.clusterId || owner.nodeId !== this.#owner.nodeId) {
+      throw new StorageError(`the log belongs to ${owner.nodeId} of cluster ${owner.clusterId}, not to ${this.#owner.nodeId} of ${this.#owner.clusterId}`)
+    }
+    const { baseIndex, baseTerm, lastIndex, hardState } = this.#state
+    await this.#loadSnapshot()
+    const covered = this.#snapshot?.meta.index ?? 0
+    if (baseIndex > covered) throw new StorageError(`the log starts after ${baseIndex}, but the snapshot covers only ${covered}`)
+    if (lastIndex < covered) throw new StorageError(`the log ends at ${lastIndex}, before its snapshot at ${covered}`)
+    this.#loaded = []
+    this.#memberships = []
+    let due = baseIndex + 1
+    let term = baseTerm
+    let bytes = 0
+    let bytesAfterSnapshot = 0
+    for await (const [key, value] of this.#db.iterator({ gt: entryKey(baseIndex), lte: entryKey(Number.MAX_SAFE_INTEGER) })) {
+      const entry = decodeEntry(key, value)
+      if (entry.index !== due) throw new StorageError(`log entry ${due} is missing`)
+      if (entry.index > lastIndex) throw new StorageError(`log entry ${entry.index} lies beyond the recorded end ${lastIndex}`)
+      if (entry.term < term) throw new StorageError(`log entry ${entry.index} has term ${entry.term} after term ${term}`)
+      term = entry.term
+      due += 1
+      bytes += entry.data.length
+      if (entry.index > covered) bytesAfterSnapshot += entry.data.length
+      const isMembership = entry.type === 'membership'
+      if (isMembership) this.#rememberMembership(entry)
+      const info = { index: entry.index, term: entry.term, type: entry.type, bytes: entry.data.length }
+      this.#loaded.push(isMembership ? { ...info, data: entry.data } : info)
+    }
+    if (due !== lastIndex + 1) throw new StorageError(`the log ends at ${due - 1}, but ${lastIndex} was recorded as its end`)
+    if (term > hardState.term) throw new StorageError(`the log has term ${term}, but the recorded term is ${hardState.term}`)
+    this.#logBytes = bytes
+    this.#logBytesAtSnapshot = bytes - bytesAfterSnapshot
+    // What an interrupted compaction left behind.
+    if (baseIndex > 0) await this.#clear(entryKey(0), entryKey(baseIndex))
+  }
+
+  async #loadSnapshot(): Promise<void> {
+    const value = await this.#db.get(snapshotKey)
+    this.#snapshot = value === undefined ? undefined : decodeSnapshot(value)
+    if (this.#snapshot !== undefined) for await (const _ of verifiedChunks(this.#db, this.#snapshot)) continue
+    const current = this.#snapshot?.generation ?? 0
+    this.#nextGeneration = Math.max(this.#nextGeneration, current + 1)
+    if (current > 0) await this.#clear(chunkKey(0, 0), chunkKey(current - 1, 0xffffffff))
+    // Drafts that were never adopted. (After a failed write a draft may be under way: its generation is not reused.)
+    if (!this.#broken) await this.#clear(chunkKey(current + 1, 0), chunkKey(0xffffffff, 0xffffffff))
+  }
+
+  #rememberMembership(entry: Entry): void {
+    const membership = decodeMembership(entry.data)
+    if (membership === undefined) throw new StorageError(`membership entry ${entry.index} is not understood`)
+    this.#memberships.push({ index: entry.index, membership })
+  }
+
+  #forgetMemberships(from: number): void {
+    this.#memberships = this.#memberships.filter(({ index }) => index < from)
+  }
+
+  async #deleteGeneration(generation: number): Promise<void> {
+    await this.#clear(chunkKey(generation, 0), chunkKey(generation, 0xffffffff))
+  }
+
+  /** Removes keys that nothing refers to any more: it need not be atomic nor durable. */
+  async #clear(gte: Uint8Array, lte: Uint8Array): Promise<void> {
+    try {
+      await this.#db.clear({ gte, lte })
+    } catch {
+      // The next start does it again.
+    }
+  }
+}
+
+async function openDb(directory: string): Promise<Db> {
+  if (!existsSync(`${directory}/CURRENT`)) throw new StorageError(`there is no log in ${directory}`)
+  const db: Db = new ClassicLevel<Uint8Array, Uint8Array>(directory, { ...options, createIfMissing: false })
+  try {
+    await db.open()
+  } catch (error) {
+    const cause = (error as { cause?: { code?: string; message?: string } }).cause
+    if (cause?.code === 'LEVEL_LOCKED') throw new StorageError(`the log in ${directory} is in use by another process`)
+    throw new StorageError(`the log in ${directory} cannot be opened: ${cause?.message ?? (error as Error).message}`)
+  }
+  return db
+}
+
+async function readState(db: Db): Promise<StateRecord> {
+  const value = await db.get(stateKey)
+  if (value === undefined) throw new StorageError('the record of term and vote is missing')
+  return decodeState(value)
+}
+
+/** The chunks of a snapshot, each verified, and at the end the whole. */
+async function* verifiedChunks(db: Db, record: SnapshotRecord): AsyncGenerator<Uint8Array> {
+  const hash = createHash('sha256')
+  let bytes = 0
+  for (let number = 0; number < record.chunks; number += 1) {
+    const key = chunkKey(record.generation, number)
+    const value = await db.get(key)
+    if (value === undefined) throw new StorageError(`snapshot chunk ${number} is missing`)
+    const chunk = decodeChunk(key, value)
+    hash.update(chunk)
+    bytes += chunk.length
+    yield chunk
+  }
+  if (bytes !== record.meta.bytes || hash.digest('hex') !== record.sha256) {
+    throw new StorageError('the snapshot is damaged (its checksum does not match)')
+  }
+}

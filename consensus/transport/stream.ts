@@ -1,0 +1,133 @@
+/**
+ * One log stream: a WebSocket over mutual TLS between two members, whoever dialled. It exchanges hellos, then frames, and
+ * notices when the other end has gone silent.
+ */
+import type { Socket } from 'node:net'
+import type { WebSocket } from 'ws'
+import type { NodeId } from '../core/types.ts'
+import type { Frame } from './wire.ts'
+import { decodeFrame, encodeFrame, protocolVersion } from './wire.ts'
+
+/** A stream on which nothing arrived for this many checks in a row is dead. */
+const silentChecks = 3
+
+export interface StreamHandlers {
+  /** The hellos are exchanged: frames may be sent. */
+  ready(stream: Stream, session: Uint8Array, key: Uint8Array): void
+  frame(stream: Stream, frame: Frame): void
+  closed(stream: Stream, why: string): void
+}
+
+export interface StreamOptions {
+  readonly self: NodeId
+  /** As the certificate of the other end says. */
+  readonly peer: NodeId
+  readonly clusterId: string
+  /** This end made the connection. */
+  readonly dialled: boolean
+  readonly session: Uint8Array
+  readonly key: Uint8Array
+}
+
+export class Stream {
+  readonly peer: NodeId
+  /** Which end made the connection. */
+  readonly dialler: NodeId
+  readonly session: Uint8Array
+  readonly #options: StreamOptions
+  readonly #socket: WebSocket
+  readonly #raw: Socket
+  readonly #handlers: StreamHandlers
+  #isReady = false
+  #closed = false
+  #bytesSeen = 0
+  readonly #ended = Promise.withResolvers<void>()
+  #silent = 0
+
+  constructor(socket: WebSocket, raw: Socket, options: StreamOptions, handlers: StreamHandlers) {
+    this.peer = options.peer
+    this.dialler = options.dialled ? options.self : options.peer
+    this.session = options.session
+    this.#options = options
+    this.#socket = socket
+    this.#raw = raw
+    this.#handlers = handlers
+    raw.setNoDelay(true)
+    socket.binaryType = 'nodebuffer'
+    socket.on('message', (data: Buffer, isBinary: boolean) => this.#received(data, isBinary))
+    socket.on('error', (error) => this.#end(error.message))
+    socket.on('close', (code, reason) => this.#end(reason.length > 0 ? reason.toString() : `closed (${code})`))
+    this.send({
+      kind: 'hello', protocol: protocolVersion, id: options.self, clusterId: options.clusterId, session: options.session, key: options.key,
+    })
+  }
+
+  get ready(): boolean {
+    return this.#isReady && !this.#closed
+  }
+  /** Resolves when the stream is over. */
+  get ended(): Promise<void> {
+    return this.#ended.promise
+  }
+  /** Bytes that wait to be sent. */
+  get bufferedBytes(): number {
+    return this.#socket.bufferedAmount
+  }
+
+  send(frame: Frame, sent?: (error?: Error) => void): void {
+    this.sendEncoded(encodeFrame(frame), sent)
+  }
+
+  sendEncoded(data: Buffer, sent?: (error?: Error) => void): void {
+    if (this.#socket.readyState !== 1) {
+      sent?.(new Error('the stream is closed'))
+      return
+    }
+    this.#socket.send(data, { binary: true, compress: false }, sent)
+  }
+
+  /** Call at a regular interval; ends the stream when nothing has arrived over several of them. Counts calls, not time,
+   *  so that a pause of this process is not taken for silence of the other. */
+  checkAlive(): void {
+    const bytes = this.#raw.bytesRead
+    this.#silent = bytes === this.#bytesSeen ? this.#silent + 1 : 0
+    this.#bytesSeen = bytes
+    if (this.#silent >= silentChecks) this.terminate('silent')
+  }
+
+  /** What has been handed over is still sent. */
+  close(why: string): void {
+    this.#socket.close(1000, why)
+    // The other end may be gone: do not wait for its answer for ever.
+    setTimeout(() => this.terminate(why), 1000).unref()
+  }
+
+  terminate(why: string): void {
+    this.#socket.terminate()
+    this.#end(why)
+  }
+
+  #received(data: Buffer, isBinary: boolean): void {
+    if (this.#closed) return
+    const frame = isBinary ? decodeFrame(data) : undefined
+    if (frame === undefined) return this.terminate('an unintelligible frame')
+    if (frame.kind === 'hello') {
+      const { self, peer, clusterId } = this.#options
+      if (this.#isReady) return this.terminate('a second hello')
+      if (frame.protocol !== protocolVersion) return this.terminate(`it speaks protocol ${frame.protocol}, this node ${protocolVersion}`)
+      if (frame.clusterId !== clusterId || frame.id !== peer || frame.id === self) return this.terminate('it is not who it should be')
+      this.#isReady = true
+      this.#handlers.ready(this, frame.session, frame.key)
+      return
+    }
+    if (!this.#isReady) return this.terminate('no hello')
+    this.#handlers.frame(this, frame)
+  }
+
+  #end(why: string): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#ended.resolve()
+    this.#handlers.closed(this, why)
+  }
+}

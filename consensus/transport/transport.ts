@@ -1,0 +1,564 @@
+/**
+ * The network of one node: a TLS listener and a UDP socket on the same address, one log stream to every other member,
+ * and authenticated datagrams for what must be fast and may get lost.
+ *
+ * Either end of a pair dials; the one with the lower id at once, the other a moment later. When both succeed, the stream
+ * that the lower id dialled is kept. Datagrams are used once the other end has said that they arrive; until then (and
+ * where UDP is blocked) the same messages also travel over the stream.
+ */
+import { createServer, type Server } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { TLSSocket } from 'node:tls'
+import { WebSocket, WebSocketServer } from 'ws'
+import { datagramTypes, type Message, type NodeId, type Peer } from '../core/types.ts'
+import type { ConsensusHooks } from '../consensus.ts'
+import { formatHostPort, parseHostPort, type HostPort } from './address.ts'
+import { DatagramSocket } from './datagrams.ts'
+import { JoinServer } from './join.ts'
+import { ReceivingSessions, SendingSession } from './sessions.ts'
+import { IncomingSnapshot, OutgoingSnapshots, type SnapshotSink } from './snapshots.ts'
+import { Stream, type StreamHandlers } from './stream.ts'
+import { encodeFrame, maxFrameBytes, maxGossipBytes, type Frame, type Request, type SnapshotMessage } from './wire.ts'
+
+/** Above this, appends to a peer are dropped: the core repeats what is not acknowledged. */
+const maxBufferedBytes = 8 * 1024 * 1024
+const maxBufferedGossipBytes = 1024 * 1024
+const firstBackoffMs = 50
+const maxBackoffMs = 1000
+/** The higher id of a pair leaves the lower one this head start to dial. */
+const courtesyMs = 250
+const dialTimeoutMs = 1500
+const aliveEveryMs = 500
+const maxConnections = 256
+/** Connections that have not shown a member's certificate (joiners, scanners). Beyond it the oldest one has to go. */
+const maxStrangers = 64
+/** What is left to be sent when the node stops gets this long. */
+const flushMs = 200
+/** Requests of one peer that are being worked on. */
+const maxServedRequests = 8192
+const streamPath = '/log'
+
+export interface TransportHandlers {
+  /** Already authenticated: `message.from` is who sent it. */
+  message(message: Message): void
+  gossip(from: NodeId, data: Uint8Array): void
+  /** The returned value travels back as the reply. */
+  request(from: NodeId, request: Request): Promise<unknown>
+  /** A snapshot is about to be streamed; undefined refuses it. */
+  snapshot(from: NodeId, message: SnapshotMessage): SnapshotSink | undefined
+  connected(id: NodeId): void
+  disconnected(id: NodeId): void
+}
+
+export interface TransportOptions {
+  readonly self: NodeId
+  readonly clusterId: string
+  readonly listen: HostPort
+  /** PEM. */
+  readonly certificate: string
+  readonly key: string
+  readonly ca: string
+  /** Whether a certificate of the cluster in this name may open a stream now. */
+  readonly mayConnect: (id: NodeId) => boolean
+  readonly join: ConsensusHooks['join']
+  readonly handlers: TransportHandlers
+  readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
+}
+
+interface PeerLink {
+  readonly id: NodeId
+  /** Where to dial; undefined for one that only dials in. */
+  address: HostPort | undefined
+  datagramAddress: HostPort | undefined
+  streams: Stream[]
+  /** The one that frames are sent on. */
+  active: Stream | undefined
+  /** Datagrams are signed with this once the peer has acknowledged it. */
+  sending: SendingSession | undefined
+  /** Announced on streams, not acknowledged yet. */
+  offered: Map<Stream, SendingSession>
+  /** The peer says that datagrams arrive. */
+  datagramsArrive: boolean
+  datagramsSent: number
+  datagramsHeard: number
+  lastHeardMs: number
+  dialing: boolean
+  backoffMs: number
+  retry: NodeJS.Timeout | undefined
+  nextRequest: number
+  readonly requests: Map<number, (reply: unknown) => void>
+  served: number
+  incoming: IncomingSnapshot | undefined
+  readonly outgoing: OutgoingSnapshots
+}
+
+export class Transport {
+  readonly #options: TransportOptions
+  readonly #handlers: TransportHandlers
+  readonly #links = new Map<NodeId, PeerLink>()
+  readonly #receiving: ReceivingSessions
+  readonly #streamHandlers: StreamHandlers
+  readonly #sockets = new Set<Socket>()
+  /** TCP connections without an authenticated stream, oldest first. */
+  readonly #strangers = new Map<string, Socket>()
+  #server!: Server
+  #upgrades!: WebSocketServer
+  #datagrams!: DatagramSocket
+  #alive: NodeJS.Timeout | undefined
+  #closed = false
+  #rejectedDatagrams = 0
+
+  private constructor(options: TransportOptions) {
+    this.#options = options
+    this.#handlers = options.handlers
+    this.#receiving = new ReceivingSessions(options.self)
+    this.#streamHandlers = {
+      ready: (stream, session, key) => this.#streamReady(stream, session, key),
+      frame: (stream, frame) => this.#frame(stream, frame),
+      closed: (stream, why) => this.#streamClosed(stream, why),
+    }
+  }
+
+  /** Listens (TCP and UDP on the same port). Rejects when the address cannot be used. */
+  static async open(options: TransportOptions): Promise<Transport> {
+    const transport = new Transport(options)
+    await transport.#listen()
+    transport.#alive = setInterval(() => transport.#everyAlive(), aliveEveryMs)
+    return transport
+  }
+
+  /** The port that was bound. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+  /** Datagrams that were dropped because they were not authentic, replayed or of an unknown session. */
+  get rejectedDatagrams(): number {
+    return this.#rejectedDatagrams
+  }
+
+  connected(id: NodeId): boolean {
+    return this.#links.get(id)?.active !== undefined
+  }
+
+  /** Instant (`performance.now()`) of the last authentic datagram or frame from `id`; undefined if never. */
+  lastHeardMs(id: NodeId): number | undefined {
+    const at = this.#links.get(id)?.lastHeardMs
+    return at === undefined || at < 0 ? undefined : at
+  }
+
+  /** Whom to keep streams to. Peers that are no longer listed and may not connect any more are cut off. */
+  setPeers(peers: readonly Peer[]): void {
+    if (this.#closed) return
+    for (const peer of peers) {
+      if (peer.id === this.#options.self) continue
+      const link = this.#link(peer.id)
+      const address = parseHostPort(peer.address)
+      if (address === undefined || (link.address?.host === address.host && link.address.port === address.port)) continue
+      link.address = address
+      link.datagramAddress = undefined
+      void this.#resolveDatagramAddress(link, address)
+      this.#scheduleDial(link, this.#courtesy(link))
+    }
+    const listed = new Set(peers.map(({ id }) => id))
+    for (const [id, link] of this.#links) {
+      if (listed.has(id)) continue
+      link.address = undefined
+      if (!this.#options.mayConnect(id)) this.#drop(link)
+    }
+  }
+
+  /** Sends by the way that fits the type. False when it certainly was not sent. Messages with entries can be large. */
+  send(message: Message): boolean {
+    const link = this.#links.get(message.to)
+    if (link === undefined) return false
+    if (!datagramTypes.has(message.type)) {
+      const stream = link.active
+      if (stream === undefined || (message.type === 'append' && stream.bufferedBytes > maxBufferedBytes)) return false
+      stream.send({ kind: 'message', message })
+      return true
+    }
+    const { sending, datagramAddress } = link
+    if (sending !== undefined && datagramAddress !== undefined) {
+      const datagram = sending.seal(message)
+      if (datagram !== undefined) this.#datagrams.send(datagram, datagramAddress)
+      link.datagramsSent += 1
+      if (link.datagramsArrive) return true
+    }
+    if (link.active === undefined || link.active.bufferedBytes > maxBufferedBytes) return false
+    link.active.send({ kind: 'message', message })
+    return true
+  }
+
+  /** Asks a peer; undefined when the stream breaks before the reply: then it is not known what became of it. */
+  request(to: NodeId, request: Request): Promise<unknown> | 'not-sent' {
+    const link = this.#links.get(to)
+    if (link?.active === undefined || link.active.bufferedBytes > maxBufferedBytes * 4) return 'not-sent'
+    const id = link.nextRequest
+    link.nextRequest += 1
+    const { active } = link
+    return new Promise((resolve) => {
+      link.requests.set(id, resolve)
+      active.send({ kind: 'request', id, request })
+    })
+  }
+
+  /** To every connected peer whose stream is not congested. */
+  gossip(data: Uint8Array): void {
+    if (data.length > maxGossipBytes) throw new Error(`gossip of ${data.length} bytes exceeds ${maxGossipBytes}`)
+    let frame: Buffer | undefined
+    for (const { active } of this.#links.values()) {
+      if (active === undefined || active.bufferedBytes > maxBufferedGossipBytes) continue
+      frame ??= encodeFrame({ kind: 'gossip', data })
+      active.sendEncoded(frame)
+    }
+  }
+
+  /** Streams a snapshot; resolves with whether the peer has taken all of it. */
+  async sendSnapshot(message: SnapshotMessage, chunks: AsyncIterable<Uint8Array>): Promise<boolean> {
+    const link = this.#links.get(message.to)
+    if (link?.active === undefined) return false
+    return link.outgoing.send(link.active, message, chunks)
+  }
+
+  /** Sends what has been handed over (for a moment), then closes everything; `abruptly`: at once. */
+  async close(abruptly = false): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    clearInterval(this.#alive)
+    const streams = [...this.#links.values()].flatMap((link) => link.streams)
+    for (const link of this.#links.values()) this.#drop(link)
+    const closed = new Promise((resolve) => this.#server.close(resolve))
+    this.#upgrades.close()
+    if (!abruptly) await Promise.race([Promise.all(streams.map((stream) => stream.ended)), sleep(flushMs, undefined, { ref: false })])
+    for (const stream of streams) stream.terminate('closed')
+    this.#datagrams.close()
+    for (const socket of this.#sockets) socket.destroy()
+    await closed
+  }
+
+  // — listening —
+
+  async #listen(): Promise<void> {
+    const { certificate, key, ca, listen, log } = this.#options
+    const join = new JoinServer(this.#options.join, (message, fields) => log('info', message, fields))
+    // Joiners have no certificate, so one is asked for but not demanded by TLS; the upgrade demands it. The CA goes with
+    // the chain, because a joiner pins it.
+    this.#server = createServer({
+      cert: `${certificate}${ca}`, key, ca, requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.3',
+      handshakeTimeout: 5000, headersTimeout: 5000, requestTimeout: 20_000, connectionsCheckingInterval: 2000, maxHeaderSize: 8192,
+    }, (request, response) => join.handle(request, response))
+    this.#server.maxConnections = maxConnections
+    this.#upgrades = new WebSocketServer({ noServer: true, maxPayload: maxFrameBytes, perMessageDeflate: false, clientTracking: false })
+    this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket as TLSSocket, head))
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket)
+      const remote = remoteOf(socket)
+      this.#strangers.set(remote, socket)
+      socket.once('close', () => {
+        this.#sockets.delete(socket)
+        this.#strangers.delete(remote)
+      })
+      if (this.#strangers.size > maxStrangers) this.#strangers.values().next().value?.destroy()
+    })
+    this.#server.on('tlsClientError', () => undefined)
+    // With port 0 the UDP port may be taken by somebody else: try another pair.
+    for (let attempt = 1; ; attempt += 1) {
+      await new Promise<void>((resolve, reject) => {
+        this.#server.once('error', reject)
+        this.#server.listen(listen.port, listen.host, () => {
+          this.#server.off('error', reject)
+          resolve()
+        })
+      })
+      const { address, port } = this.#server.address() as AddressInfo
+      try {
+        this.#datagrams = await DatagramSocket.bind({ host: address, port }, (data) => this.#datagram(data), (text) => log('debug', text))
+        break
+      } catch (error) {
+        await new Promise((resolve) => this.#server.close(resolve))
+        if (listen.port !== 0 || attempt >= 20) throw error
+      }
+    }
+    this.#server.on('error', (error) => log('error', `consensus listener: ${error.message}`))
+  }
+
+  #upgrade(request: { url?: string | undefined }, socket: TLSSocket, head: Buffer): void {
+    socket.on('error', () => socket.destroy())
+    const id = socket.authorized ? commonName(socket) : undefined
+    const refusal = id === undefined ? 'no certificate of this cluster'
+      : id === this.#options.self ? 'the name of this node itself'
+      : request.url !== streamPath ? 'no such path'
+      : this.#closed || !this.#options.mayConnect(id) ? 'not a member' : undefined
+    if (refusal !== undefined || id === undefined) {
+      this.#options.log('debug', `a stream was refused: ${refusal}`, { peer: id, from: socket.remoteAddress })
+      socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+      return
+    }
+    this.#strangers.delete(remoteOf(socket))
+    this.#upgrades.handleUpgrade(request as never, socket, head, (ws) => this.#adopt(ws, socket, this.#link(id), false))
+  }
+
+  // — dialling —
+
+  #link(id: NodeId): PeerLink {
+    let link = this.#links.get(id)
+    if (link === undefined) {
+      link = {
+        id, address: undefined, datagramAddress: undefined, streams: [], active: undefined, sending: undefined, offered: new Map(),
+        datagramsArrive: false, datagramsSent: 0, datagramsHeard: 0, lastHeardMs: -1, dialing: false, backoffMs: firstBackoffMs,
+        retry: undefined, nextRequest: 1, requests: new Map(), served: 0, incoming: undefined, outgoing: new OutgoingSnapshots(),
+      }
+      this.#links.set(id, link)
+    }
+    return link
+  }
+
+  #courtesy(link: PeerLink): number {
+    return this.#options.self < link.id ? 0 : courtesyMs * (0.5 + Math.random())
+  }
+
+  #scheduleDial(link: PeerLink, delayMs: number): void {
+    clearTimeout(link.retry)
+    if (this.#closed || link.address === undefined) return
+    link.retry = setTimeout(() => void this.#dial(link), delayMs)
+  }
+
+  async #dial(link: PeerLink): Promise<void> {
+    const { address } = link
+    if (this.#closed || link.dialing || link.streams.length > 0 || address === undefined) return
+    link.dialing = true
+    try {
+      await this.#resolveDatagramAddress(link, address)
+      await this.#connect(link, address)
+    } catch (error) {
+      if (this.#closed) return
+      this.#options.log('debug', `no stream to ${link.id}: ${(error as Error).message}`)
+      if (link.streams.length === 0) this.#dialLater(link)
+    } finally {
+      link.dialing = false
+    }
+  }
+
+  #dialLater(link: PeerLink): void {
+    this.#scheduleDial(link, link.backoffMs * (0.75 + Math.random() / 2))
+    link.backoffMs = Math.min(link.backoffMs * 2, maxBackoffMs)
+  }
+
+  async #resolveDatagramAddress(link: PeerLink, address: HostPort): Promise<void> {
+    const host = await this.#datagrams.resolve(address.host)
+    if (host !== undefined && link.address === address) link.datagramAddress = { host, port: address.port }
+  }
+
+  #connect(link: PeerLink, address: HostPort): Promise<void> {
+    const { certificate, key, ca } = this.#options
+    return new Promise((resolve, reject) => {
+      const ws = new WebSocket(`wss://${formatHostPort(address)}${streamPath}`, {
+        cert: certificate, key, ca, rejectUnauthorized: true, minVersion: 'TLSv1.3', handshakeTimeout: dialTimeoutMs,
+        maxPayload: maxFrameBytes, perMessageDeflate: false,
+        // Not under which name it is reached counts, but whose certificate it has.
+        checkServerIdentity: (_host: string, certificate: { subject?: { CN?: string | string[] } }) =>
+          certificate.subject?.CN === link.id ? undefined : new Error(`the certificate is not that of ${link.id}`),
+      } as ConstructorParameters<typeof WebSocket>[2])
+      let socket: Socket | undefined
+      ws.once('upgrade', (response) => (socket = response.socket))
+      ws.once('error', reject)
+      ws.once('open', () => {
+        ws.off('error', reject)
+        if (this.#closed || socket === undefined) ws.terminate()
+        else this.#adopt(ws, socket, link, true)
+        resolve()
+      })
+    })
+  }
+
+  #adopt(ws: WebSocket, raw: Socket, link: PeerLink, dialled: boolean): void {
+    const session = new SendingSession()
+    const stream = new Stream(
+      ws, raw,
+      { self: this.#options.self, peer: link.id, clusterId: this.#options.clusterId, dialled, session: session.id, key: session.key },
+      this.#streamHandlers,
+    )
+    link.streams.push(stream)
+    link.offered.set(stream, session)
+  }
+
+  // — streams —
+
+  #streamReady(stream: Stream, session: Uint8Array, key: Uint8Array): void {
+    const link = this.#links.get(stream.peer)
+    if (link === undefined || !link.streams.includes(stream)) return stream.terminate('not a member any more')
+    link.lastHeardMs = performance.now()
+    link.backoffMs = firstBackoffMs
+    this.#receiving.add(link.id, session, key)
+    stream.send({ kind: 'hello-ack' })
+    const before = link.active
+    link.active = this.#preferred(link)
+    for (const other of link.streams) if (other !== link.active && other.ready) other.close('another stream is used')
+    if (before !== undefined) return
+    this.#options.log('debug', `stream to ${link.id} is up`, { dialler: stream.dialler })
+    this.#handlers.connected(link.id)
+  }
+
+  /** Both ends choose alike: what the lower id dialled, the newest of those. */
+  #preferred(link: PeerLink): Stream | undefined {
+    const lower = this.#options.self < link.id ? this.#options.self : link.id
+    const ready = link.streams.filter((stream) => stream.ready)
+    return ready.findLast((stream) => stream.dialler === lower) ?? ready.at(-1)
+  }
+
+  #streamClosed(stream: Stream, why: string): void {
+    const link = this.#links.get(stream.peer)
+    if (link === undefined || !link.streams.includes(stream)) return
+    link.streams = link.streams.filter((other) => other !== stream)
+    link.offered.delete(stream)
+    link.outgoing.streamClosed(stream)
+    if (link.incoming?.stream === stream) {
+      link.incoming.abort()
+      link.incoming = undefined
+    }
+    const wasActive = link.active === stream
+    if (wasActive) link.active = this.#preferred(link)
+    if (link.streams.length === 0) {
+      for (const resolve of link.requests.values()) resolve(undefined)
+      link.requests.clear()
+      this.#dialLater(link)
+    }
+    if (!wasActive || link.active !== undefined) return
+    this.#options.log('debug', `stream to ${link.id} is down: ${why}`)
+    this.#handlers.disconnected(link.id)
+  }
+
+  #drop(link: PeerLink): void {
+    clearTimeout(link.retry)
+    const { streams } = link
+    for (const resolve of link.requests.values()) resolve(undefined)
+    link.requests.clear()
+    link.incoming?.abort()
+    for (const stream of streams) link.outgoing.streamClosed(stream)
+    this.#links.delete(link.id)
+    this.#receiving.forget(link.id)
+    for (const stream of streams) stream.close('not a member any more')
+    if (link.active !== undefined) this.#handlers.disconnected(link.id)
+  }
+
+  #frame(stream: Stream, frame: Frame): void {
+    const link = this.#links.get(stream.peer)
+    if (link === undefined || !link.streams.includes(stream)) return
+    link.lastHeardMs = performance.now()
+    switch (frame.kind) {
+      case 'message':
+        // Who it is from is what the certificate says.
+        this.#handlers.message({ ...frame.message, from: link.id })
+        break
+      case 'hello-ack': {
+        const session = link.offered.get(stream)
+        if (session === undefined) break
+        link.offered.delete(stream)
+        link.sending = session
+        link.datagramsArrive = false
+        break
+      }
+      case 'alive':
+        if (frame.datagrams) link.datagramsArrive = true
+        else if (link.datagramsSent >= 3) link.datagramsArrive = false
+        link.datagramsSent = 0
+        break
+      case 'gossip':
+        if (frame.data.length <= maxGossipBytes) this.#handlers.gossip(link.id, frame.data)
+        break
+      case 'request':
+        void this.#serve(link, frame.id, frame.request)
+        break
+      case 'reply': {
+        const resolve = link.requests.get(frame.id)
+        link.requests.delete(frame.id)
+        resolve?.(frame.reply)
+        break
+      }
+      case 'snapshot-begin': {
+        link.incoming?.abort()
+        link.incoming = undefined
+        const message = { ...frame.message, from: link.id }
+        const sink = message.to === this.#options.self ? this.#handlers.snapshot(link.id, message) : undefined
+        if (sink === undefined) stream.send({ kind: 'snapshot-credit', stream: frame.stream, ok: false })
+        else link.incoming = new IncomingSnapshot(stream, frame.stream, sink)
+        break
+      }
+      case 'snapshot-chunk':
+      case 'snapshot-end':
+        if (link.incoming?.number !== frame.stream || link.incoming.stream !== stream) break
+        if (frame.kind === 'snapshot-chunk') link.incoming.chunk(frame.data)
+        else {
+          link.incoming.end(frame.sha256)
+          link.incoming = undefined
+        }
+        break
+      case 'snapshot-credit':
+        link.outgoing.credit(frame.stream, frame.ok)
+        break
+      case 'hello':
+        break
+    }
+  }
+
+  async #serve(link: PeerLink, id: number, request: Request): Promise<void> {
+    if (link.served >= maxServedRequests) {
+      link.active?.send({ kind: 'reply', id, reply: { overloaded: true } })
+      return
+    }
+    link.served += 1
+    let reply: unknown
+    try {
+      reply = await this.#handlers.request(link.id, request)
+    } catch (error) {
+      this.#options.log('error', `a ${request.type} request of ${link.id} failed: ${(error as Error).message}`)
+      reply = undefined
+    }
+    link.served -= 1
+    // On whichever stream there is by now.
+    link.active?.send({ kind: 'reply', id, reply })
+  }
+
+  // — datagrams and liveness —
+
+  #datagram(datagram: Buffer): void {
+    if (this.#closed) return
+    const opened = this.#receiving.open(datagram)
+    if (!opened.ok) {
+      this.#rejectedDatagrams += 1
+      return
+    }
+    const link = this.#links.get(opened.from)
+    if (link === undefined) return
+    link.lastHeardMs = performance.now()
+    link.datagramsHeard += 1
+    if (opened.firstOfSession) link.active?.send({ kind: 'alive', datagrams: true })
+    // It lives, so a stream to it can be made: now, not when the backoff ends.
+    if (link.streams.length === 0 && !link.dialing && link.backoffMs > firstBackoffMs) {
+      link.backoffMs = firstBackoffMs
+      this.#scheduleDial(link, 0)
+    }
+    this.#handlers.message(opened.message)
+  }
+
+  #everyAlive(): void {
+    for (const link of this.#links.values()) {
+      for (const stream of link.streams) {
+        if (stream.ready) stream.send({ kind: 'alive', datagrams: link.datagramsHeard > 0 })
+        stream.checkAlive()
+      }
+      link.datagramsHeard = 0
+    }
+  }
+}
+
+function remoteOf(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`
+}
+
+function commonName(socket: TLSSocket): string | undefined {
+  const name = socket.getPeerCertificate().subject?.CN
+  return typeof name === 'string' ? name : undefined
+}
+

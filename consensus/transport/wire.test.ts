@@ -1,0 +1,55 @@
+import test from 'ava'
+import { Packr } from 'msgpackr'
+import { decodeFrame, encodeFrame, type Frame } from './wire.ts'
+
+const bytes = (length: number) => new Uint8Array(Buffer.alloc(length, 5))
+const membership = { voters: [{ id: 'a', role: 'node', address: 'a:1', apiAddress: 'a:2' }], learners: [] } as const
+
+const frames: readonly Frame[] = [
+  { kind: 'hello', protocol: 1, id: 'a', clusterId: 'c', session: bytes(8), key: bytes(32) },
+  { kind: 'hello-ack' },
+  {
+    kind: 'message',
+    message: {
+      type: 'append', from: 'a', to: 'b', term: 3, prevIndex: 4, prevTerm: 2, count: 1, commit: 2 ** 40,
+      entries: [{ index: 5, term: 3, type: 'command', data: bytes(3) }],
+    },
+  },
+  { kind: 'request', id: 1, request: { type: 'propose', data: bytes(4), priority: 'bulk' } },
+  { kind: 'request', id: 2, request: { type: 'remove-peer', id: 'x' } },
+  { kind: 'reply', id: 1, reply: { ok: true, index: 1, term: 2 } },
+  { kind: 'gossip', data: bytes(10) },
+  { kind: 'alive', datagrams: true },
+  { kind: 'snapshot-begin', stream: 1, message: { type: 'snapshot', from: 'a', to: 'b', term: 1, meta: { index: 1, term: 1, membership, bytes: 9 } } },
+  { kind: 'snapshot-chunk', stream: 1, data: bytes(100) },
+  { kind: 'snapshot-end', stream: 1, sha256: 'ab' },
+  { kind: 'snapshot-credit', stream: 1, ok: false },
+]
+
+/** Buffers compare unequal to plain arrays of the same bytes. */
+const normal = (value: unknown): unknown =>
+  value instanceof Uint8Array ? `bytes ${Buffer.from(value).toString('hex')}`
+    : Array.isArray(value) ? value.map(normal)
+      : typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, normal(inner)])) : value
+
+test('frames survive the wire', (t) => {
+  for (const frame of frames) t.deepEqual(normal(decodeFrame(encodeFrame(frame))), normal(frame), frame.kind)
+})
+
+test('what is no frame is refused without an exception', (t) => {
+  const packr = new Packr({ useRecords: false })
+  const wrong: unknown[] = [
+    null, 1, 'x', [], {}, [99], [-1], ['hello'], [0, 1, 'a', 'c', bytes(7), bytes(32)], [0, 1, 'a', 'c', bytes(8), bytes(31)], [0, 1, 2, 'c', bytes(8), bytes(32)],
+    [2, null], [2, 3], [3, 1, { type: 'transfer' }], [3, -1, { type: 'remove-peer', id: 'x' }], [3, 1, { type: 'propose', data: 'x', priority: 'bulk' }],
+    [3, 1, { type: 'propose', data: bytes(1), priority: 'urgent' }], [3, 1, null], [4, 1.5, {}], [5, 'x'], [6, 1], [7, 1, { type: 'append' }], [8, 1, 'x'], [9, 1, 2], [10, 1, 1],
+  ]
+  for (const value of wrong) t.is(decodeFrame(packr.pack(value)), undefined, JSON.stringify(value))
+  for (const frame of frames) {
+    const whole = encodeFrame(frame)
+    for (let length = 0; length < whole.length; length += 1) {
+      t.notThrows(() => decodeFrame(whole.subarray(0, length)))
+    }
+  }
+  t.is(decodeFrame(Buffer.alloc(0)), undefined)
+  t.is(decodeFrame(Buffer.from([0xc1])), undefined)
+})

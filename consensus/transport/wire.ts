@@ -1,0 +1,170 @@
+/**
+ * How nodes talk: frames of the log stream (msgpack arrays) and the fixed-size body of datagrams. What arrives is checked
+ * for its outer shape here; the core checks the messages themselves. Pure but for the codec.
+ */
+import { Buffer } from 'node:buffer'
+import { Packr } from 'msgpackr'
+import type { Message, NodeId, Peer } from '../core/types.ts'
+
+/** Raised with every change of the wire format: nodes of different protocols refuse each other's streams. */
+export const protocolVersion = 1
+
+/** Largest frame: one entry of the largest size and its envelope. */
+export const maxFrameBytes = 17 * 1024 * 1024
+export const maxGossipBytes = 256 * 1024
+
+/** What one node asks of another over the stream. */
+export type Request =
+  | { readonly type: 'propose'; readonly data: Uint8Array; readonly priority: 'normal' | 'bulk' }
+  | { readonly type: 'add-peer'; readonly peer: Peer }
+  | { readonly type: 'remove-peer'; readonly id: NodeId }
+  | { readonly type: 'transfer'; readonly to: NodeId }
+
+export type SnapshotMessage = Extract<Message, { type: 'snapshot' }>
+
+export type Frame =
+  /** First frame in both directions; `session` and `key` are for the datagrams that the sender will send. */
+  | { readonly kind: 'hello'; readonly protocol: number; readonly id: NodeId; readonly clusterId: string; readonly session: Uint8Array; readonly key: Uint8Array }
+  /** The session of the hello is known now and may be used. */
+  | { readonly kind: 'hello-ack' }
+  | { readonly kind: 'message'; readonly message: Message }
+  | { readonly kind: 'request'; readonly id: number; readonly request: Request }
+  | { readonly kind: 'reply'; readonly id: number; readonly reply: unknown }
+  | { readonly kind: 'gossip'; readonly data: Uint8Array }
+  /** Every half second. `datagrams`: some have arrived since the last one. */
+  | { readonly kind: 'alive'; readonly datagrams: boolean }
+  | { readonly kind: 'snapshot-begin'; readonly stream: number; readonly message: SnapshotMessage }
+  | { readonly kind: 'snapshot-chunk'; readonly stream: number; readonly data: Uint8Array }
+  | { readonly kind: 'snapshot-end'; readonly stream: number; readonly sha256: string }
+  /** The receiver has stored one chunk (`ok`), or does not want the rest. */
+  | { readonly kind: 'snapshot-credit'; readonly stream: number; readonly ok: boolean }
+
+const packr = new Packr({ useRecords: false, structuredClone: false })
+
+const kinds = [
+  'hello', 'hello-ack', 'message', 'request', 'reply', 'gossip', 'alive',
+  'snapshot-begin', 'snapshot-chunk', 'snapshot-end', 'snapshot-credit',
+] as const
+
+export function encodeFrame(frame: Frame): Buffer {
+  const kind = kinds.indexOf(frame.kind)
+  switch (frame.kind) {
+    case 'hello': return packr.pack([kind, frame.protocol, frame.id, frame.clusterId, frame.session, frame.key])
+    case 'hello-ack': return packr.pack([kind])
+    case 'message': return packr.pack([kind, frame.message])
+    case 'request': return packr.pack([kind, frame.id, frame.request])
+    case 'reply': return packr.pack([kind, frame.id, frame.reply])
+    case 'gossip': return packr.pack([kind, frame.data])
+    case 'alive': return packr.pack([kind, frame.datagrams])
+    case 'snapshot-begin': return packr.pack([kind, frame.stream, frame.message])
+    case 'snapshot-chunk': return packr.pack([kind, frame.stream, frame.data])
+    case 'snapshot-end': return packr.pack([kind, frame.stream, frame.sha256])
+    case 'snapshot-credit': return packr.pack([kind, frame.stream, frame.ok])
+  }
+}
+
+/** Undefined for anything that is not a frame. */
+export function decodeFrame(data: Uint8Array): Frame | undefined {
+  let value: unknown
+  try {
+    value = packr.unpack(data)
+  } catch {
+    return undefined
+  }
+  if (!Array.isArray(value)) return undefined
+  const [number, a, b, c, d, e] = value as unknown[]
+  const kind = typeof number === 'number' ? kinds[number] : undefined
+  const bytes = (field: unknown): field is Uint8Array => field instanceof Uint8Array
+  const count = (field: unknown): field is number => typeof field === 'number' && Number.isSafeInteger(field) && field >= 0
+  const record = (field: unknown): field is object => typeof field === 'object' && field !== null
+  switch (kind) {
+    case 'hello':
+      if (!count(a) || typeof b !== 'string' || typeof c !== 'string' || !bytes(d) || d.length !== 8 || !bytes(e) || e.length !== 32) return undefined
+      return { kind, protocol: a, id: b, clusterId: c, session: d, key: e }
+    case 'hello-ack': return { kind }
+    case 'message': return record(a) ? { kind, message: a as Message } : undefined
+    case 'request': return count(a) && isRequest(b) ? { kind, id: a, request: b } : undefined
+    case 'reply': return count(a) ? { kind, id: a, reply: b } : undefined
+    case 'gossip': return bytes(a) ? { kind, data: a } : undefined
+    case 'alive': return typeof a === 'boolean' ? { kind, datagrams: a } : undefined
+    case 'snapshot-begin':
+      return count(a) && record(b) && (b as Message).type === 'snapshot' ? { kind, stream: a, message: b as SnapshotMessage } : undefined
+    case 'snapshot-chunk': return count(a) && bytes(b) ? { kind, stream: a, data: b } : undefined
+    case 'snapshot-end': return count(a) && typeof b === 'string' ? { kind, stream: a, sha256: b } : undefined
+    case 'snapshot-credit': return count(a) && typeof b === 'boolean' ? { kind, stream: a, ok: b } : undefined
+    case undefined: return undefined
+  }
+}
+
+function isRequest(value: unknown): value is Request {
+  if (typeof value !== 'object' || value === null) return false
+  const request = value as Partial<Record<string, unknown>>
+  switch (request['type']) {
+    case 'propose': return request['data'] instanceof Uint8Array && (request['priority'] === 'normal' || request['priority'] === 'bulk')
+    case 'add-peer': return typeof request['peer'] === 'object' && request['peer'] !== null
+    case 'remove-peer': return typeof request['id'] === 'string'
+    case 'transfer': return typeof request['to'] === 'string'
+    default: return false
+  }
+}
+
+// — the body of a datagram: type, flag, then three numbers; who sent it follows from the session —
+
+const datagramMessageTypes = ['pre-vote', 'pre-vote-reply', 'vote', 'vote-reply', 'heartbeat', 'heartbeat-ack', 'timeout-now'] as const
+export const datagramBodyBytes = 2 + 3 * 8
+
+/** Writes `message` at `offset`; false for types that do not travel as datagrams. */
+export function writeDatagramBody(message: Message, out: Buffer, offset: number): boolean {
+  let flag = false
+  let a = 0
+  let b = 0
+  switch (message.type) {
+    case 'pre-vote':
+    case 'vote':
+      a = message.lastIndex
+      b = message.lastTerm
+      flag = message.type === 'vote' && message.transfer
+      break
+    case 'pre-vote-reply':
+    case 'vote-reply':
+      flag = message.granted
+      break
+    case 'heartbeat':
+      a = message.sequence
+      b = message.commit
+      break
+    case 'heartbeat-ack':
+      a = message.sequence
+      b = message.lastIndex
+      break
+    case 'timeout-now':
+      break
+    default:
+      return false
+  }
+  out[offset] = datagramMessageTypes.indexOf(message.type)
+  out[offset + 1] = flag ? 1 : 0
+  out.writeDoubleBE(message.term, offset + 2)
+  out.writeDoubleBE(a, offset + 10)
+  out.writeDoubleBE(b, offset + 18)
+  return true
+}
+
+/** Undefined for an unknown type. The numbers are checked by the core. */
+export function readDatagramBody(data: Buffer, offset: number, from: NodeId, to: NodeId): Message | undefined {
+  const type = datagramMessageTypes[data[offset]!]
+  const flag = data[offset + 1] === 1
+  const term = data.readDoubleBE(offset + 2)
+  const a = data.readDoubleBE(offset + 10)
+  const b = data.readDoubleBE(offset + 18)
+  switch (type) {
+    case 'pre-vote': return { type, from, to, term, lastIndex: a, lastTerm: b }
+    case 'vote': return { type, from, to, term, lastIndex: a, lastTerm: b, transfer: flag }
+    case 'pre-vote-reply':
+    case 'vote-reply': return { type, from, to, term, granted: flag }
+    case 'heartbeat': return { type, from, to, term, sequence: a, commit: b }
+    case 'heartbeat-ack': return { type, from, to, term, sequence: a, lastIndex: b }
+    case 'timeout-now': return { type, from, to, term }
+    case undefined: return undefined
+  }
+}
