@@ -2,23 +2,76 @@
  * The configuration document: one schema for validation, defaults, OpenAPI, forms and the reference in docs/.
  * Durations are strings with a unit (`250ms`, `5s`, `1m`, `1h`), as operators write them; `duration.ts` turns them into
  * milliseconds. Everything optional has a default, so that a stored document is complete.
+ *
+ * Only standard JSON Schema keywords are used, so that every consumer reads it. What JSON Schema cannot say stands here
+ * as data too: `patternText` (patterns in words) and `durationLimits`.
  */
 import Type, { type Static } from 'typebox'
 
 const closed = { additionalProperties: false } as const
 
+export const namePattern = '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'
+export const durationPattern = '^(0|[1-9][0-9]{0,8})(ms|s|m|h)$'
+const pathPattern = '^/[!-~]*$'
+const printablePattern = '^[!-~]*$'
+const statusPattern = '^[1-5][0-9]{2}(-[1-5][0-9]{2})?(,[1-5][0-9]{2}(-[1-5][0-9]{2})?)*$'
+const hostPattern = '^(\\*\\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$'
+const interfacePattern = '^[!-.0-9;-~]*$'
+
+/** What a pattern asks for, in words that complete “expected …”. Every pattern of the schema has a line here. */
+export const patternText: Readonly<Record<string, string>> = {
+  [namePattern]: 'a name of lower-case letters, digits and hyphens (1 to 63, no hyphen at either end)',
+  [durationPattern]: 'a duration such as "250ms", "5s", "1m" or "1h"',
+  [pathPattern]: 'a path that starts with "/", without spaces',
+  [printablePattern]: 'printable characters without spaces',
+  [statusPattern]: 'status codes such as "200", "200-399" or "200,301-302"',
+  [hostPattern]: 'a host name such as "www.example.com" or "*.example.com", without port',
+  [interfacePattern]: 'the name of a network interface, such as "eth0"',
+}
+
+/** Bounds of the duration fields by field name, milliseconds, both inclusive. */
+export interface DurationLimits {
+  readonly minimumMs: number
+  readonly maximumMs: number
+}
+/** 24 days: what a timer of the platform can hold (2³¹ − 1 ms) and a little less. */
+export const maxDurationMs = 24 * 24 * 3600_000
+export const durationLimits: Readonly<Record<string, DurationLimits>> = {
+  interval: { minimumMs: 10, maximumMs: 3600_000 },
+  timeout: { minimumMs: 1, maximumMs: 600_000 },
+  connectTimeout: { minimumMs: 1, maximumMs: 600_000 },
+  serverIdleTimeout: { minimumMs: 1, maximumMs: maxDurationMs },
+  keepAlive: { minimumMs: 1, maximumMs: maxDurationMs },
+  requestHeadTimeout: { minimumMs: 1, maximumMs: 600_000 },
+  clientKeepAlive: { minimumMs: 1, maximumMs: maxDurationMs },
+  clientIdleTimeout: { minimumMs: 1, maximumMs: maxDurationMs },
+  tunnelTimeout: { minimumMs: 1, maximumMs: maxDurationMs },
+}
+
+/** Limits of a whole document, beside those of its lists. */
+export const documentLimits = {
+  /** Members of all pools together. */
+  members: 20_000,
+  /** Routes of all listeners together. */
+  routes: 20_000,
+  /** Canonical JSON, bytes. */
+  bytes: 8 * 1024 * 1024,
+  /** YAML text, bytes of UTF-8. */
+  yamlBytes: 4 * 1024 * 1024,
+} as const
+
 /** The name by which other parts of the document refer to an object. */
 export const Name = Type.String({
-  pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$',
+  pattern: namePattern,
   minLength: 1,
   maxLength: 63,
   description: 'Lower-case letters, digits and hyphens, 1 to 63 characters.',
 })
 
 const Duration = (fallback: string, description: string) =>
-  Type.String({ pattern: '^(0|[1-9][0-9]{0,8})(ms|s|m|h)$', default: fallback, description })
+  Type.String({ pattern: durationPattern, default: fallback, description })
 
-const Port = Type.Integer({ minimum: 1, maximum: 65535 })
+const Port = (description: string) => Type.Integer({ minimum: 1, maximum: 65535, description })
 const Address = Type.String({ minLength: 2, maxLength: 45, format: 'ip-address', description: 'IPv4 or IPv6 address.' })
 
 export const Vip = Type.Object(
@@ -31,6 +84,7 @@ export const Vip = Type.Object(
     mode: Type.Union([Type.Literal('active-passive')], { default: 'active-passive', description: 'active-passive: one holder at a time.' }),
     interface: Type.String({
       default: '',
+      pattern: interfacePattern,
       maxLength: 15,
       description: 'Network interface that gets the address. Empty: the interface whose subnet contains it.',
     }),
@@ -42,11 +96,11 @@ export type Vip = Static<typeof Vip>
 export const HealthCheck = Type.Object(
   {
     type: Type.Union([Type.Literal('http'), Type.Literal('tcp'), Type.Literal('none')], { default: 'tcp', description: 'What a probe does.' }),
-    path: Type.String({ default: '/', pattern: '^/[!-~]*$', maxLength: 2048, description: 'http: request target of the probe.' }),
-    host: Type.String({ default: '', pattern: '^[!-~]*$', maxLength: 255, description: 'http: Host header of the probe. Empty: the address and port of the member.' }),
+    path: Type.String({ default: '/', pattern: pathPattern, maxLength: 2048, description: 'http: request target of the probe.' }),
+    host: Type.String({ default: '', pattern: printablePattern, maxLength: 255, description: 'http: Host header of the probe. Empty: the address and port of the member.' }),
     expectStatus: Type.String({
       default: '200-399',
-      pattern: '^[1-5][0-9]{2}(-[1-5][0-9]{2})?(,[1-5][0-9]{2}(-[1-5][0-9]{2})?)*$',
+      pattern: statusPattern,
       maxLength: 128,
       description: 'http: status codes that count as healthy.',
     }),
@@ -63,14 +117,14 @@ export const Member = Type.Object(
   {
     name: Name,
     address: Address,
-    port: Port,
+    port: Port('Port of the server.'),
     weight: Type.Integer({ minimum: 0, maximum: 256, default: 1, description: 'Relative share of the traffic; 0: none.' }),
     state: Type.Union([Type.Literal('enabled'), Type.Literal('drain'), Type.Literal('disabled')], {
       default: 'enabled',
       description: 'drain: finishes what it has, gets nothing new. disabled: gets nothing and is not probed.',
     }),
   },
-  closed,
+  { ...closed, description: 'One server of a pool.' },
 )
 export type Member = Static<typeof Member>
 
@@ -81,7 +135,7 @@ export const Pool = Type.Object(
       default: 'round-robin',
       description: 'How a member is chosen. Both respect weights; least-connections is exact across all workers of a node.',
     }),
-    members: Type.Array(Member, { maxItems: 4096, default: [] }),
+    members: Type.Array(Member, { maxItems: 4096, default: [], description: 'The servers.' }),
     healthCheck: HealthCheck,
     connectTimeout: Duration('5s', 'Longest time to connect to a member.'),
     serverIdleTimeout: Duration('60s', 'Longest silence of a member while an answer is expected.'),
@@ -97,15 +151,15 @@ export const Route = Type.Object(
   {
     name: Name,
     hosts: Type.Array(
-      Type.String({ pattern: '^(\\*\\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$', maxLength: 253 }),
+      Type.String({ pattern: hostPattern, maxLength: 253 }),
       { maxItems: 256, default: [], description: 'Host names (without port): exact, or `*.` and a suffix. Empty: every host.' },
     ),
-    paths: Type.Array(Type.String({ pattern: '^/[!-~]*$', maxLength: 2048 }), {
+    paths: Type.Array(Type.String({ pattern: pathPattern, maxLength: 2048 }), {
       maxItems: 256,
       default: [],
       description: 'Path prefixes, by whole segments: `/api` matches `/api` and `/api/x`, not `/apix`. Empty: every path.',
     }),
-    pool: Name,
+    pool: Type.String({ pattern: namePattern, minLength: 1, maxLength: 63, description: 'Name of the pool where matching requests go.' }),
   },
   { ...closed, description: 'The first route that matches decides.' },
 )
@@ -116,8 +170,11 @@ export const Listener = Type.Object(
     name: Name,
     vip: Type.Optional(Type.String({ maxLength: 63, description: 'Name of the VIP to listen on. Either this or `address`.' })),
     address: Type.Optional(Type.String({ maxLength: 45, format: 'ip-address', description: 'Address to listen on on every node. Either this or `vip`.' })),
-    port: Port,
-    protocol: Type.Union([Type.Literal('http'), Type.Literal('tcp')], { default: 'http' }),
+    port: Port('Port to listen on.'),
+    protocol: Type.Union([Type.Literal('http'), Type.Literal('tcp')], {
+      default: 'http',
+      description: 'http: requests are routed one by one. tcp: connections are passed on as they are.',
+    }),
     routes: Type.Array(Route, { maxItems: 1024, default: [], description: 'http: ordered; the first match decides, else `pool`.' }),
     pool: Type.Optional(Type.String({ maxLength: 63, description: 'Where everything goes that no route takes. Without it such a request gets 404.' })),
     requestHeadTimeout: Duration('15s', 'http: longest time for a whole request head.'),
@@ -139,9 +196,9 @@ export type Listener = Static<typeof Listener>
 export const ConfigurationDocument = Type.Object(
   {
     haechi: Type.Literal(1, { default: 1, description: 'Version of the document format.' }),
-    vips: Type.Array(Vip, { maxItems: 256, default: [] }),
-    pools: Type.Array(Pool, { maxItems: 4096, default: [] }),
-    listeners: Type.Array(Listener, { maxItems: 4096, default: [] }),
+    vips: Type.Array(Vip, { maxItems: 256, default: [], description: 'Virtual IP addresses of the cluster.' }),
+    pools: Type.Array(Pool, { maxItems: 4096, default: [], description: 'Sets of servers.' }),
+    listeners: Type.Array(Listener, { maxItems: 4096, default: [], description: 'Addresses and ports that take traffic.' }),
   },
   { ...closed, $id: 'ConfigurationDocument', title: 'Haechi configuration document' },
 )

@@ -1,0 +1,226 @@
+/** Commands as bytes in the log: writing them, and reading them without trusting them. */
+import { Packr } from 'msgpackr'
+import { decodeMsgpack, FormatError } from './msgpack.ts'
+import type { Peer } from '../../consensus/core/types.ts'
+import type { Actor, ClusterSecrets, Command, SessionUpdate, StoredUser } from './types.ts'
+
+/** Bounds of what a command may carry; lengths in UTF-16 code units. */
+export const commandLimits = {
+  id: 64,
+  name: 128,
+  address: 300,
+  text: 4096,
+  hash: 512,
+  sessionKey: 256,
+  sessionEntries: 10_000,
+  sessionTtlMs: 366 * 24 * 3600_000,
+} as const
+
+/** The log's bytes of a command. */
+export function encodeCommand(command: Command): Uint8Array {
+  return encode(wellFormed(command))
+}
+
+// Maps instead of records, so that the bytes say what they mean and the strict reader takes them.
+const packr = new Packr({ useRecords: false, variableMapSize: true, encodeUndefinedAsNil: true })
+
+/** MessagePack of plain data; the same value in the same key order gives the same bytes. */
+export function encode(value: unknown): Uint8Array {
+  return packr.pack(value)
+}
+
+/** Half a surrogate pair has no UTF-8; it becomes U+FFFD here rather than making the command unreadable. */
+function wellFormed(value: unknown): unknown {
+  if (typeof value === 'string') return value.toWellFormed()
+  if (Array.isArray(value)) return value.map(wellFormed)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, wellFormed(item)]))
+}
+
+/** A command whose document has not been validated. */
+export type ReadCommand = Unvalidated<Command>
+type Unvalidated<C> = C extends { readonly document: unknown } ? Omit<C, 'document'> & { readonly document: unknown } : C
+
+export type DecodeResult = { readonly ok: true; readonly command: ReadCommand } | { readonly ok: false; readonly detail: string }
+
+/** Never throws. Unknown extra fields are dropped; everything that is kept has the type and size that it should have. */
+export function decodeCommand(data: Uint8Array): DecodeResult {
+  try {
+    return { ok: true, command: readCommand(new Fields(decodeMsgpack(data), 'command')) }
+  } catch (error) {
+    if (error instanceof FormatError) return { ok: false, detail: error.message }
+    throw error
+  }
+}
+
+function readCommand(fields: Fields): ReadCommand {
+  const base = {
+    id: fields.text('id', commandLimits.id, 1),
+    actor: readActor(fields.fields('actor')),
+    atEpochMs: fields.number('atEpochMs'),
+  }
+  const kind = fields.text('kind', 32, 1) as Command['kind']
+  switch (kind) {
+    case 'init':
+      return {
+        ...base,
+        kind,
+        clusterId: fields.text('clusterId', commandLimits.name, 1),
+        user: readUser(fields.fields('user')),
+        secrets: readSecrets(fields.fields('secrets')),
+        document: fields.any('document'),
+      }
+    case 'config-apply':
+      return {
+        ...base,
+        kind,
+        expectRevision: fields.number('expectRevision'),
+        document: fields.any('document'),
+        comment: fields.prose('comment'),
+      }
+    case 'config-rollback':
+      return {
+        ...base,
+        kind,
+        expectRevision: fields.number('expectRevision'),
+        toRevision: fields.number('toRevision'),
+        comment: fields.prose('comment'),
+      }
+    case 'user-put':
+      return { ...base, kind, user: readUser(fields.fields('user')) }
+    case 'user-delete':
+      return { ...base, kind, name: fields.text('name', commandLimits.name, 1) }
+    case 'token-create':
+      return {
+        ...base,
+        kind,
+        tokenId: fields.text('tokenId', commandLimits.name, 1),
+        secretHash: fields.text('secretHash', commandLimits.hash, 1),
+        role: fields.choice('role', ['node', 'witness']),
+        expiresEpochMs: fields.number('expiresEpochMs'),
+      }
+    case 'token-consume':
+      return {
+        ...base,
+        kind,
+        secretHash: fields.text('secretHash', commandLimits.hash, 1),
+        peer: readPeer(fields.fields('peer')),
+        nowEpochMs: fields.number('nowEpochMs'),
+      }
+    case 'audit':
+      return { ...base, kind, action: fields.text('action', commandLimits.name, 1), detail: fields.prose('detail') }
+    case 'sessions':
+      return {
+        ...base,
+        kind,
+        entries: fields.list('entries', commandLimits.sessionEntries).map((item) => readSession(new Fields(item, 'entries'))),
+      }
+    default:
+      throw new FormatError(`there is no command ${JSON.stringify(kind satisfies never)}`)
+  }
+}
+
+function readActor(fields: Fields): Actor {
+  return {
+    name: fields.text('name', commandLimits.name),
+    from: fields.text('from', commandLimits.address),
+    node: fields.text('node', commandLimits.name),
+  }
+}
+
+export function readUser(fields: Fields): StoredUser {
+  return {
+    name: fields.text('name', commandLimits.name, 1),
+    role: fields.choice('role', ['viewer', 'operator', 'administrator']),
+    passwordHash: fields.text('passwordHash', commandLimits.hash),
+    mustChangePassword: fields.flag('mustChangePassword'),
+    generation: fields.number('generation'),
+  }
+}
+
+export function readSecrets(fields: Fields): ClusterSecrets {
+  return { sessionKey: fields.text('sessionKey', commandLimits.hash, 1) }
+}
+
+export function readPeer(fields: Fields): Peer {
+  return {
+    id: fields.text('id', 63, 1),
+    role: fields.choice('role', ['node', 'witness']),
+    address: fields.text('address', commandLimits.address),
+    apiAddress: fields.text('apiAddress', commandLimits.address),
+  }
+}
+
+function readSession(fields: Fields): SessionUpdate {
+  const ttlMs = fields.number('ttlMs')
+  if (ttlMs > commandLimits.sessionTtlMs) throw new FormatError('entries: ttlMs is too large')
+  const key = fields.text('key', commandLimits.sessionKey, 1)
+  return { key, member: fields.text('member', commandLimits.name), ttlMs }
+}
+
+/** Typed access to a decoded map. Every method throws `FormatError` when the field is not what it should be. */
+export class Fields {
+  readonly #map: Readonly<Record<string, unknown>>
+  readonly #name: string
+
+  constructor(value: unknown, name: string) {
+    if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) {
+      throw new FormatError(`${name} is not a map`)
+    }
+    this.#map = value as Record<string, unknown>
+    this.#name = name
+  }
+
+  any(key: string): unknown {
+    return Object.hasOwn(this.#map, key) ? this.#map[key] : undefined
+  }
+
+  text(key: string, maxLength: number, minLength = 0): string {
+    const value = this.any(key)
+    if (typeof value !== 'string' || value.length < minLength || value.length > maxLength) {
+      throw new FormatError(`${this.#name}: ${key} is not a text of ${minLength} to ${maxLength} characters`)
+    }
+    return value
+  }
+
+  /** For people: what is too long is cut, not refused. */
+  prose(key: string): string {
+    const value = this.any(key)
+    if (typeof value !== 'string') throw new FormatError(`${this.#name}: ${key} is not a text`)
+    return value.length <= commandLimits.text ? value : `${value.slice(0, commandLimits.text - 1).toWellFormed()}…`
+  }
+
+  /** A whole number from 0 to 2⁵³ − 1. */
+  number(key: string): number {
+    const value = this.any(key)
+    if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
+      throw new FormatError(`${this.#name}: ${key} is not a whole number`)
+    }
+    return value + 0
+  }
+
+  flag(key: string): boolean {
+    const value = this.any(key)
+    if (typeof value !== 'boolean') throw new FormatError(`${this.#name}: ${key} is not true or false`)
+    return value
+  }
+
+  choice<T extends string>(key: string, choices: readonly T[]): T {
+    const value = this.any(key)
+    const found = choices.find((choice) => choice === value)
+    if (found === undefined) throw new FormatError(`${this.#name}: ${key} is not one of ${choices.join(', ')}`)
+    return found
+  }
+
+  list(key: string, maxItems: number): readonly unknown[] {
+    const value = this.any(key)
+    if (!Array.isArray(value) || value.length > maxItems) {
+      throw new FormatError(`${this.#name}: ${key} is not a list of at most ${maxItems}`)
+    }
+    return value
+  }
+
+  fields(key: string): Fields {
+    return new Fields(this.any(key), `${this.#name}.${key}`)
+  }
+}
