@@ -1,0 +1,146 @@
+/**
+ * What one worker works with: the table in force, prepared; the transport; shared memory; the coarse clock; and the list of
+ * everything that has a deadline.
+ */
+import { leastConnections } from './balance/least-connections.ts'
+import { roundRobin } from './balance/round-robin.ts'
+import { schedule } from './balance/schedule.ts'
+import { ascii } from './http/bytes.ts'
+import { Head } from './http/head.ts'
+import { Matcher, type ListenerPlan, type MemberPlan, type PoolPlan, type RouteTable } from './route/table.ts'
+import type { ErrorCode, Shared } from './shared.ts'
+import type { Connection, Transport } from './transport/transport.ts'
+
+/** Largest piece that is copied and written at once: a read of the transport and a head. */
+export const scratchBytes = 64 * 1024 + 70 * 1024
+
+/** Deadlines are looked at this often; a timeout is late by at most this. */
+export const sweepEveryMs = 100
+
+/** Something with a deadline. */
+export interface Timed {
+  /** Called at every sweep with the coarse clock. */
+  sweep(nowMs: number): void
+}
+
+/** A pool in force, with what depends on the members' health cached until that changes. */
+export class PoolRuntime {
+  readonly plan: PoolPlan
+  readonly #shared: Shared
+  #version = -1
+  #order: Uint32Array = new Uint32Array(0)
+  #weights: number[] = []
+
+  constructor(plan: PoolPlan, shared: Shared) {
+    this.plan = plan
+    this.#shared = shared
+  }
+
+  /**
+   * Chooses a member and counts it active. Draining, disabled and down members get nothing new; while no verdict has made
+   * any member `up`, those that are still being checked are tried (a start must not refuse what would work).
+   * @returns an index into `plan.members`, or -1
+   */
+  pick(excluded: readonly number[]): number {
+    const version = this.#shared.healthVersion()
+    if (version !== this.#version) this.#refresh(version)
+    const { members } = this.plan
+    const cursor = this.#shared.nextCursor(this.plan.slot)
+    if (this.plan.balance === 'round-robin') {
+      const index = roundRobin(this.#order, cursor, excluded)
+      if (index >= 0) this.#shared.addActive(members[index]!.slot, 1)
+      return index
+    }
+    for (;;) {
+      const index = leastConnections(this.#weights, (member) => this.#shared.active(members[member]!.slot), cursor % Math.max(1, members.length), excluded)
+      if (index < 0) return -1
+      const { slot } = members[index]!
+      if (this.#shared.claim(slot, this.#shared.active(slot))) return index
+    }
+  }
+
+  #refresh(version: number): void {
+    this.#version = version
+    const health = this.plan.members.map((member) => this.#shared.health(member.slot))
+    const anyUp = health.includes('up')
+    this.#weights = this.plan.members.map((member, i) => (health[i] === 'up' || (!anyUp && health[i] === 'checking') ? member.weight : 0))
+    this.#order = schedule(this.#weights)
+  }
+}
+
+/** A listener in force. The object stays while the listener does; `plan` and `matcher` follow the newest table. */
+export class ListenerRuntime {
+  plan: ListenerPlan
+  matcher: Matcher
+  pools: readonly PoolRuntime[]
+  /** Removed: connections end after what they are doing. */
+  closing = false
+
+  constructor(plan: ListenerPlan, pools: readonly PoolRuntime[]) {
+    this.plan = plan
+    this.pools = pools
+    this.matcher = new Matcher(plan, ascii)
+  }
+
+  update(plan: ListenerPlan, pools: readonly PoolRuntime[]): void {
+    this.plan = plan
+    this.pools = pools
+    this.matcher = new Matcher(plan, ascii)
+  }
+}
+
+export class Runtime {
+  readonly transport: Transport
+  readonly shared: Shared
+  readonly via: Buffer
+  /** Coarse: milliseconds, moved on by every sweep. */
+  nowMs: number
+  readonly timed = new Set<Timed>()
+  readonly requestHead = new Head()
+  readonly responseHead = new Head()
+  /** For building what is written at once. Replaced when the kernel did not take it. */
+  scratch: Buffer = Buffer.allocUnsafeSlow(scratchBytes)
+
+  constructor(transport: Transport, shared: Shared, nodeId: string, nowMs: number) {
+    this.transport = transport
+    this.shared = shared
+    this.via = ascii(`1.1 ${nodeId}`)
+    this.nowMs = nowMs
+  }
+
+  sweep(nowMs: number): void {
+    this.nowMs = nowMs
+    for (const one of this.timed) one.sweep(nowMs)
+  }
+
+  /** Writes `[0, length)` of the scratch buffer. */
+  writeScratch(connection: Connection, length: number): boolean {
+    const ok = connection.write(this.scratch.subarray(0, length))
+    if (!connection.flushed) this.scratch = Buffer.allocUnsafeSlow(scratchBytes)
+    return ok
+  }
+
+  /** Copies a piece that is valid only now and writes it. Pieces are at most one read of the transport. */
+  forward(connection: Connection, buffer: Buffer, start: number, end: number): boolean {
+    let ok = true
+    for (let at = start; at < end; ) {
+      const to = Math.min(end, at + scratchBytes)
+      buffer.copy(this.scratch, 0, at, to)
+      ok = this.writeScratch(connection, to - at)
+      at = to
+    }
+    return ok
+  }
+
+  error(listener: ListenerRuntime, code: ErrorCode): void {
+    this.shared.addError(listener.plan.slot, code)
+  }
+}
+
+export function poolsOf(table: RouteTable, shared: Shared): PoolRuntime[] {
+  return table.pools.map((plan) => new PoolRuntime(plan, shared))
+}
+
+export function sameMember(a: MemberPlan, b: MemberPlan): boolean {
+  return a.slot === b.slot && a.address === b.address && a.port === b.port
+}

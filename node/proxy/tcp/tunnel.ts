@@ -1,0 +1,95 @@
+/**
+ * Bytes both ways between two connections, with half-close and backpressure: TCP listeners, and HTTP connections after a
+ * switch of protocols. Ends after a silence in both directions.
+ */
+import { ListenerField } from '../shared.ts'
+import type { ListenerRuntime, Runtime, Timed } from '../runtime.ts'
+import type { Connection, ConnectionOwner } from '../transport/transport.ts'
+
+export class Tunnel implements ConnectionOwner, Timed {
+  readonly #runtime: Runtime
+  readonly #listener: ListenerRuntime
+  readonly #client: Connection
+  readonly #member: Connection
+  readonly #done: (error: 'tunnel-timeout' | '') => void
+  readonly #idleMs: number
+  #activeMs: number
+  #clientEnded = false
+  #memberEnded = false
+  #finished = false
+
+  /** `done` is called once, when both connections are closed or closing. */
+  constructor(runtime: Runtime, listener: ListenerRuntime, client: Connection, member: Connection, done: (error: 'tunnel-timeout' | '') => void) {
+    this.#runtime = runtime
+    this.#listener = listener
+    this.#client = client
+    this.#member = member
+    this.#done = done
+    this.#idleMs = listener.plan.tunnelMs
+    this.#activeMs = runtime.nowMs
+    client.owner = this
+    member.owner = this
+    runtime.timed.add(this)
+    client.resume()
+    member.resume()
+  }
+
+  connected(): void {
+    // Both are.
+  }
+
+  received(connection: Connection, buffer: Buffer, start: number, end: number): void {
+    this.#activeMs = this.#runtime.nowMs
+    const fromClient = connection === this.#client
+    this.#runtime.shared.addListener(this.#listener.plan.slot, fromClient ? ListenerField.bytesIn : ListenerField.bytesOut, end - start)
+    if (!this.#runtime.forward(fromClient ? this.#member : this.#client, buffer, start, end)) connection.pause()
+  }
+
+  ended(connection: Connection): void {
+    this.#activeMs = this.#runtime.nowMs
+    if (connection === this.#client) {
+      this.#clientEnded = true
+      this.#member.end()
+    } else {
+      this.#memberEnded = true
+      this.#client.end()
+    }
+    if (this.#clientEnded && this.#memberEnded) this.#finish('')
+  }
+
+  drained(connection: Connection): void {
+    if (connection === this.#client) this.#member.resume()
+    else this.#client.resume()
+  }
+
+  closed(connection: Connection, error: string): void {
+    const other = connection === this.#client ? this.#member : this.#client
+    const orderly = this.#clientEnded && this.#memberEnded
+    // A failure of one side must be seen as a failure on the other.
+    if (!orderly) {
+      if (error === '') other.close()
+      else other.abort()
+    }
+    this.#finish('')
+  }
+
+  sweep(nowMs: number): void {
+    if (nowMs - this.#activeMs < this.#idleMs) return
+    this.#client.close()
+    this.#member.close()
+    this.#finish('tunnel-timeout')
+  }
+
+  close(): void {
+    this.#client.close()
+    this.#member.close()
+    this.#finish('')
+  }
+
+  #finish(error: 'tunnel-timeout' | ''): void {
+    if (this.#finished) return
+    this.#finished = true
+    this.#runtime.timed.delete(this)
+    this.#done(error)
+  }
+}
