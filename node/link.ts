@@ -40,8 +40,9 @@ export type ToHeart =
   | { readonly type: 'applied'; readonly index: number }
   | { readonly type: 'fit'; readonly fit: boolean; readonly reason: string }
   | { readonly type: 'vips'; readonly vips: readonly VipSpec[] }
+  | { readonly type: 'snapshot-begin'; readonly id: number; readonly index: number }
   | { readonly type: 'snapshot-chunk'; readonly id: number; readonly data: Uint8Array }
-  | { readonly type: 'snapshot-end'; readonly id: number; readonly index: number }
+  | { readonly type: 'snapshot-end'; readonly id: number }
   | { readonly type: 'gossip'; readonly data: Uint8Array }
   | { readonly type: 'transfer'; readonly id: number; readonly to: string }
   | { readonly type: 'add-peer'; readonly id: number; readonly peer: Peer }

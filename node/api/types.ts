@@ -26,7 +26,7 @@
  *   POST   /hand-over                       {to?} planned switchover (operator)
  *   GET    /audit?before=&limit=            AuditView[] newest first
  *   GET    /users · PUT/DELETE /users/:name (administrator)
- *   GET    /metrics (also at /metrics)      Prometheus text
+ *   GET    /metrics (also at /metrics)      Prometheus text (viewer; HTTP Basic is taken here too)
  *   GET    /api/docs                        OpenAPI UI; /api/docs/json the document
  *
  * Errors: RFC 9457 `application/problem+json`, type ApiProblem.
@@ -55,7 +55,8 @@ export interface ApiProblem {
 export interface SessionInfo {
   readonly user: { readonly name: string; readonly role: UserRole; readonly mustChangePassword: boolean }
   readonly csrfToken: string
-  /** Bearer token with the same rights, for the CLI; only in the answer to POST /session. */
+  /** Bearer token with the same rights, for the CLI; only in the answers to POST /session and /session/password, and never
+   *  for a browser (a request with `Origin` or `Sec-Fetch-Site`), which has the cookie. */
   readonly token?: string
   readonly expiresEpochMs: number
 }
@@ -132,12 +133,18 @@ export interface NodeReport {
   readonly degraded: string
   readonly appliedIndex: number
   readonly vips: readonly { readonly name: string; readonly address: string; readonly state: string; readonly sinceEpochMs: number; readonly leaseRemainingMs: number; readonly error: string }[]
+  /** Peers that it has heard from and how long ago, milliseconds: followers hardly hear each other or the witness. */
+  readonly heard?: readonly { readonly id: string; readonly agoMs: number }[]
   readonly listeners: readonly ListenerCounters[]
   readonly members: readonly MemberCounters[]
+  /** Process id of the heart, the parent of all processes of the node. */
+  readonly heartPid?: number
   readonly heartLoopGapMs: number
   readonly heartResidentBytes: number
   readonly residentBytes: number
   readonly version: string
+  /** SHA-256 over the replicated state at `appliedIndex`: equal on all nodes that applied the same entries. */
+  readonly stateHash: string
 }
 
 export interface NodeView {

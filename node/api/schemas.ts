@@ -1,0 +1,321 @@
+/**
+ * JSON schemas of what the API takes and gives: they validate parameters and small bodies, and they are the OpenAPI
+ * document. `types.ts` says the same in TypeScript for the console; the assignments at the end of this file fail to
+ * compile when the two differ.
+ */
+import { type Static, type TSchema, Type } from 'typebox'
+import { ConfigurationDocument, Listener, Name, Pool, Vip } from '../config/schema.ts'
+import type * as api from './types.ts'
+
+const closed = { additionalProperties: false } as const
+const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
+const List = <T extends TSchema>(schema: T) => Type.Array(schema)
+const EpochMs = Type.Number({
+  description: 'Milliseconds since the epoch, by the wall clock of the node that says it.',
+})
+
+/** Parts of the configuration that have a name of their own in the OpenAPI document. Bodies that refer to them are
+ *  validated by node/config, which knows more than a schema can say. */
+export const namedSchemas = [
+  ConfigurationDocument,
+  { ...Vip, $id: 'Vip' },
+  { ...Pool, $id: 'Pool' },
+  { ...Listener, $id: 'Listener' },
+]
+export const documentReference = { $ref: 'ConfigurationDocument#' }
+export const partReference = { vips: { $ref: 'Vip#' }, pools: { $ref: 'Pool#' }, listeners: { $ref: 'Listener#' } }
+
+export const UserRole = Type.Union([Type.Literal('viewer'), Type.Literal('operator'), Type.Literal('administrator')], {
+  description:
+    'viewer: reads. operator: changes the configuration and hands over. administrator: users, nodes, tokens.',
+})
+
+/** User names: what can be typed, logged and put into a path without a second thought. */
+export const UserName = Type.String({ pattern: '^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$', maxLength: 63 })
+export const NodeName = Type.String({ pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$', maxLength: 63 })
+export const NameParameter = Type.Object({ name: Name })
+export const UserParameter = Type.Object({ name: UserName })
+export const NodeParameter = Type.Object({ id: NodeName })
+export const RevisionParameter = Type.Object({ revision: Type.Integer({ minimum: 1 }) })
+
+const Password = Type.String({ minLength: 1, maxLength: 1024 })
+export const SignInBody = Type.Object(
+  { name: Type.String({ minLength: 1, maxLength: 256 }), password: Password },
+  closed,
+)
+export const PasswordBody = Type.Object({ current: Password, next: Password }, closed)
+export const UserBody = Type.Object(
+  {
+    role: Type.Optional(UserRole),
+    password: Type.Optional(Type.String({ minLength: 1, maxLength: 1024, description: 'Required for a new user.' })),
+    mustChangePassword: Type.Optional(
+      Type.Boolean({
+        description:
+          'The user has to choose another password at the next sign-in. Default: true when a password is given.',
+      }),
+    ),
+  },
+  closed,
+)
+export const RollbackBody = Type.Object(
+  { toRevision: Type.Integer({ minimum: 1 }), comment: Type.Optional(Type.String({ maxLength: 500, default: '' })) },
+  closed,
+)
+export const TokenBody = Type.Object(
+  {
+    role: Type.Union([Type.Literal('node'), Type.Literal('witness')]),
+    ttlMinutes: Type.Optional(Type.Integer({ minimum: 1, maximum: 1440, default: 60 })),
+  },
+  closed,
+)
+export const HandOverBody = Type.Union([
+  Type.Object(
+    { to: Type.Optional(Type.Union([NodeName, Type.Literal('')], { description: 'Empty: the best other node.' })) },
+    closed,
+  ),
+  Type.Null(),
+])
+export const PageQuery = Type.Object(
+  {
+    before: Type.Optional(Type.Integer({ minimum: 1, description: 'Only what is older than this revision or index.' })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50 })),
+  },
+  closed,
+)
+export const DiffQuery = Type.Object({ against: Type.Optional(Type.Integer({ minimum: 0 })) }, closed)
+export const CommentQuery = Type.Object(
+  { comment: Type.Optional(Type.String({ maxLength: 500, default: '' })) },
+  closed,
+)
+
+const ProblemSchema = Type.Object({
+  field: Type.String({
+    description: 'JSON pointer of the field at fault; in the configuration always from the root of the document.',
+  }),
+  message: Type.String(),
+  line: Type.Optional(Type.Integer()),
+  column: Type.Optional(Type.Integer()),
+})
+export const ApiProblem = Type.Object(
+  {
+    type: Type.String(),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String(),
+    code: Type.String(),
+    problems: Type.Optional(List(ProblemSchema)),
+    revision: Type.Optional(Type.Integer()),
+  },
+  { description: 'RFC 9457 problem details.' },
+)
+export const Health = Type.Object({ ok: Type.Boolean() })
+export const SessionInfo = Type.Object({
+  user: Type.Object({ name: Type.String(), role: UserRole, mustChangePassword: Type.Boolean() }),
+  csrfToken: Type.String(),
+  token: Type.Optional(Type.String({ description: 'Not given to browsers: they have the cookie.' })),
+  expiresEpochMs: EpochMs,
+})
+export const ConfigView = Type.Object({
+  revision: Type.Integer(),
+  hash: Type.String(),
+  document: ConfigurationDocument,
+  author: Type.String(),
+  atEpochMs: EpochMs,
+  comment: Type.String(),
+})
+export const RevisionSummary = Type.Object({
+  revision: Type.Integer(),
+  hash: Type.String(),
+  author: Type.String(),
+  from: Type.String(),
+  atEpochMs: EpochMs,
+  comment: Type.String(),
+  rolledBackTo: Nullable(Type.Integer()),
+  summary: List(Type.String()),
+})
+const Change = Type.Object({
+  path: Type.String(),
+  kind: Type.Union([Type.Literal('added'), Type.Literal('removed'), Type.Literal('changed')]),
+  before: Type.Optional(Type.String()),
+  after: Type.Optional(Type.String()),
+  text: Type.String(),
+})
+export const DiffView = Type.Object({
+  from: Type.Integer(),
+  to: Type.Integer(),
+  changes: List(Change),
+  unified: Type.String(),
+})
+export const ValidateResult = Type.Object({
+  valid: Type.Boolean(),
+  problems: List(ProblemSchema),
+  changes: List(Change),
+})
+export const ApplyResult = Type.Object({ revision: Type.Integer(), changed: Type.Boolean(), changes: List(Change) })
+const Role = Type.Union([Type.Literal('node'), Type.Literal('witness')])
+export const JoinToken = Type.Object({ token: Type.String(), role: Role, expiresEpochMs: EpochMs })
+export const AuditView = Type.Object({
+  index: Type.Integer(),
+  atEpochMs: EpochMs,
+  actor: Type.Object({ name: Type.String(), from: Type.String(), node: Type.String() }),
+  action: Type.String(),
+  detail: Type.String(),
+  revision: Nullable(Type.Integer()),
+})
+export const UserView = Type.Object({ name: Type.String(), role: UserRole, mustChangePassword: Type.Boolean() })
+const MemberHealth = Type.Union([
+  Type.Literal('checking'),
+  Type.Literal('up'),
+  Type.Literal('down'),
+  Type.Literal('draining'),
+  Type.Literal('disabled'),
+])
+const ListenerCounters = Type.Object({
+  name: Type.String(),
+  connections: Type.Number(),
+  connectionsTotal: Type.Number(),
+  requestsTotal: Type.Number(),
+  responsesTotal: Type.Tuple([Type.Number(), Type.Number(), Type.Number(), Type.Number(), Type.Number()]),
+  bytesInTotal: Type.Number(),
+  bytesOutTotal: Type.Number(),
+  errorsTotal: Type.Record(Type.String(), Type.Number()),
+  error: Type.String(),
+})
+const MemberCounters = Type.Object({
+  pool: Type.String(),
+  member: Type.String(),
+  active: Type.Number(),
+  requestsTotal: Type.Number(),
+  connectFailuresTotal: Type.Number(),
+  errorsTotal: Type.Number(),
+  health: MemberHealth,
+  healthSinceEpochMs: EpochMs,
+  lastProbe: Type.String(),
+})
+const NodeReport = Type.Object({
+  id: Type.String(),
+  atEpochMs: EpochMs,
+  startedEpochMs: EpochMs,
+  revisionInForce: Type.Integer(),
+  degraded: Type.String(),
+  appliedIndex: Type.Integer(),
+  vips: List(
+    Type.Object({
+      name: Type.String(),
+      address: Type.String(),
+      state: Type.String(),
+      sinceEpochMs: EpochMs,
+      leaseRemainingMs: Type.Number(),
+      error: Type.String(),
+    }),
+  ),
+  heard: Type.Optional(List(Type.Object({ id: Type.String(), agoMs: Type.Number() }))),
+  listeners: List(ListenerCounters),
+  members: List(MemberCounters),
+  heartPid: Type.Optional(Type.Integer()),
+  heartLoopGapMs: Type.Number(),
+  heartResidentBytes: Type.Number(),
+  residentBytes: Type.Number(),
+  version: Type.String(),
+  stateHash: Type.String(),
+})
+export const NodeView = Type.Object({
+  id: Type.String(),
+  role: Role,
+  address: Type.String(),
+  apiAddress: Type.String(),
+  voter: Type.Boolean(),
+  leader: Type.Boolean(),
+  self: Type.Boolean(),
+  reachable: Type.Boolean(),
+  lastHeardAgoMs: Nullable(Type.Number()),
+  matchIndex: Nullable(Type.Number()),
+  report: Nullable(NodeReport),
+})
+const VipView = Type.Object({
+  name: Type.String(),
+  address: Type.String(),
+  mode: Type.String(),
+  holder: Type.String(),
+  sinceEpochMs: EpochMs,
+  leaseRemainingMs: Type.Number(),
+  error: Type.String(),
+})
+const ListenerView = Type.Object({
+  name: Type.String(),
+  address: Type.String(),
+  port: Type.Integer(),
+  protocol: Type.String(),
+  connections: Type.Number(),
+  requestsPerSecond: Type.Number(),
+  bytesInPerSecond: Type.Number(),
+  bytesOutPerSecond: Type.Number(),
+  errorsPerSecond: Type.Number(),
+  problems: List(Type.String()),
+})
+const MemberView = Type.Object({
+  name: Type.String(),
+  address: Type.String(),
+  port: Type.Integer(),
+  weight: Type.Integer(),
+  health: MemberHealth,
+  healthSinceEpochMs: EpochMs,
+  lastProbe: Type.String(),
+  active: Type.Number(),
+  requestsPerSecond: Type.Number(),
+  errorsPerSecond: Type.Number(),
+})
+const PoolView = Type.Object({
+  name: Type.String(),
+  balance: Type.String(),
+  requestsPerSecond: Type.Number(),
+  active: Type.Number(),
+  up: Type.Integer(),
+  members: List(MemberView),
+})
+const TrafficPoint = Type.Object({
+  atEpochMs: EpochMs,
+  requestsPerSecond: Type.Number(),
+  errorsPerSecond: Type.Number(),
+  bytesInPerSecond: Type.Number(),
+  bytesOutPerSecond: Type.Number(),
+  connections: Type.Number(),
+})
+export const ClusterOverview = Type.Object({
+  clusterId: Type.String(),
+  self: Type.String(),
+  atEpochMs: EpochMs,
+  revision: Type.Integer(),
+  leader: Type.String(),
+  term: Type.Integer(),
+  quorum: Type.Boolean(),
+  nodes: List(NodeView),
+  vips: List(VipView),
+  listeners: List(ListenerView),
+  pools: List(PoolView),
+  traffic: List(TrafficPoint),
+})
+
+type DeepReadonly<T> = T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } : T
+/** `true` when the schema and the type of types.ts describe the same values, else a type that `true` does not fit. */
+type Same<S extends TSchema, T> = [DeepReadonly<Static<S>>] extends [DeepReadonly<T>]
+  ? [DeepReadonly<T>] extends [DeepReadonly<Static<S>>]
+    ? true
+    : { readonly notInSchema: T }
+  : { readonly notInTypes: Static<S> }
+
+/** Checked by the compiler only. */
+export const schemasMatchTypes: readonly [
+  Same<typeof ApiProblem, api.ApiProblem>,
+  Same<typeof SessionInfo, api.SessionInfo>,
+  Same<typeof ConfigView, api.ConfigView>,
+  Same<typeof RevisionSummary, api.RevisionSummary>,
+  Same<typeof DiffView, api.DiffView>,
+  Same<typeof ValidateResult, api.ValidateResult>,
+  Same<typeof ApplyResult, api.ApplyResult>,
+  Same<typeof JoinToken, api.JoinToken>,
+  Same<typeof AuditView, api.AuditView>,
+  Same<typeof UserView, api.UserView>,
+  Same<typeof NodeView, api.NodeView>,
+  Same<typeof ClusterOverview, api.ClusterOverview>,
+] = [true, true, true, true, true, true, true, true, true, true, true, true]

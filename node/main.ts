@@ -1,0 +1,519 @@
+/**
+ * Composition root of the child process: the replicated state machine, the API, health, the proxy, observability.
+ * It owns no durable state: after a start the heart replays snapshot and log to it. When the pipe to the heart closes
+ * it closes the fence and ends.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { Socket } from 'node:net'
+import { availableParallelism } from 'node:os'
+import { join as joinPath } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import ipaddr from 'ipaddr.js'
+import { Packr } from 'msgpackr'
+import type { Entry, NodeId, SnapshotMeta } from '../consensus/core/types.ts'
+import type { JoinRequest, ProposeResult } from '../consensus/consensus.ts'
+import { caFingerprint, loadIdentity, signCsr } from '../consensus/identity.ts'
+import { closeFenceNow } from '../vip/fence/close.ts'
+import { interfaceFor } from '../vip/addresses.ts'
+import type { VipSpec } from '../vip/types.ts'
+import type { NodeContext, Submission, SubmitResult } from './api/context.ts'
+import { createApi } from './api/server.ts'
+import type { NodeReport } from './api/types.ts'
+import type { ConfigurationDocument } from './config/schema.ts'
+import { createHealthMonitor } from './health/monitor.ts'
+import { Link, type HeartStatus, type LinkResult, type ToChild, type ToHeart } from './link.ts'
+import { createLog } from './observe/log.ts'
+import { metricsText } from './observe/metrics.ts'
+import { buildOverview, Rates } from './observe/overview.ts'
+import { createProxy } from './proxy/manager.ts'
+import { ClusterState, encodeCommand } from './state/state.ts'
+import type { Command, Outcome } from './state/types.ts'
+import { version } from './version.ts'
+
+/** A peer's report older than this says nothing any more. */
+const reportValidMs = 3500
+const reportEveryMs = 1000
+/** A proposal whose entry was committed but not seen applied here within this time has an unknown fate for the caller. */
+const applyWaitMs = 10_000
+const drainMs = 5000
+
+interface Waiter {
+  readonly resolve: (result: SubmitResult) => void
+  readonly timer: NodeJS.Timeout
+}
+
+class Child {
+  readonly #log = createLog('node')
+  readonly #directory: string
+  readonly #apiAddress: string
+  readonly #identity
+  readonly #link: Link<ToChild, ToHeart>
+  readonly #startedEpochMs = Date.now()
+  readonly #packr = new Packr({ useRecords: false })
+
+  #state = ClusterState.empty()
+  #restoring: Uint8Array[] | undefined
+  #caughtUp = false
+  #heart: HeartStatus | undefined
+  #nextId = 1
+  readonly #replies = new Map<number, (result: LinkResult) => void>()
+  readonly #waiters = new Map<string, Waiter>()
+
+  readonly #proxy
+  readonly #health
+  readonly #rates = new Rates()
+  readonly #reports = new Map<NodeId, { report: NodeReport; receivedMs: number }>()
+  readonly #changeListeners = new Set<() => void>()
+  #revisionInForce = 0
+  #applying: Promise<void> = Promise.resolve()
+  #listenFailures: readonly { listener: string; error: string }[] = []
+  #proxyFailed = ''
+  /** VIP addresses held in bind mode, as the heart last said. */
+  #boundVips: readonly string[] = []
+  #stopping = false
+  #closeApi: (() => Promise<void>) | undefined
+
+  constructor(options: { directory: string; api: string | undefined; workers: number }) {
+    this.#directory = options.directory
+    this.#identity = loadIdentity(options.directory)
+    this.#apiAddress = options.api ?? this.#identity.apiAddress
+    this.#proxy = createProxy({
+      workers: options.workers,
+      nodeId: this.#identity.id,
+      log: this.#log,
+      failed: (reason) => this.#failed(reason),
+    })
+    this.#health = createHealthMonitor({
+      log: this.#log,
+      onChange: (pool, member, health) => {
+        this.#proxy.setMemberHealth(pool, member, health)
+        this.#changed()
+      },
+    })
+    this.#link = new Link<ToChild, ToHeart>(
+      new Socket({ fd: 3, readable: true, writable: true }),
+      (message) => this.#received(message),
+      () => this.#orphaned(),
+    )
+  }
+
+  async start(): Promise<void> {
+    process.on('SIGTERM', () => undefined) // The heart decides; a signal to the whole group must not race it.
+    process.on('SIGINT', () => undefined)
+    process.on('SIGHUP', () => undefined)
+    await this.#proxy.start()
+    const api = await createApi(this.#context(), this.#listenOptions(), this.#log)
+    this.#closeApi = () => api.close()
+    this.#log('info', `API and console at ${api.url}`)
+    setInterval(() => this.#everySecond(), reportEveryMs)
+  }
+
+  /** The heart has gone: nobody renews the lease for this node any more. */
+  #orphaned(): void {
+    if (this.#stopping) return
+    const closed = closeFenceNow()
+    this.#log('error', 'the heart has gone: fence closed, ending', { fence: closed })
+    process.exit(1)
+  }
+
+  #failed(reason: string): void {
+    this.#proxyFailed = reason
+    this.#link.send({ type: 'fit', fit: false, reason })
+    this.#log('error', `the proxy failed: ${reason}`)
+    // The heart starts a new child; nothing of this one is worth keeping.
+    setTimeout(() => process.exit(1), 100)
+  }
+
+  // — from the heart —
+
+  #received(message: ToChild): void {
+    switch (message.type) {
+      case 'restore-begin':
+        this.#restoring = []
+        break
+      case 'restore-chunk':
+        this.#restoring?.push(message.data)
+        break
+      case 'restore-end':
+        this.#restore(this.#restoring ?? [])
+        this.#restoring = undefined
+        break
+      case 'entries':
+        for (const entry of message.entries) this.#apply(entry)
+        this.#link.send({ type: 'applied', index: this.#state.appliedIndex })
+        break
+      case 'caught-up':
+        this.#caughtUp = true
+        this.#reconcile()
+        break
+      case 'status':
+        this.#statusArrived(message.status)
+        break
+      case 'reply':
+        this.#replies.get(message.id)?.(message.result)
+        this.#replies.delete(message.id)
+        break
+      case 'take-snapshot':
+        void this.#snapshot(message.id)
+        break
+      case 'gossip':
+        this.#gossip(message.from, message.data)
+        break
+      case 'join':
+        void this.#join(message.id, message.request)
+        break
+      case 'hold':
+        void this.#hold(message.id, message.addresses)
+        break
+      case 'stop':
+        void this.#stop()
+        break
+    }
+  }
+
+  #restore(chunks: readonly Uint8Array[]): void {
+    this.#state = ClusterState.restore(chunks)
+    this.#link.send({ type: 'applied', index: this.#state.appliedIndex })
+    this.#settleLost()
+    if (this.#caughtUp) this.#reconcile()
+  }
+
+  #apply(entry: Entry): void {
+    const before = this.#state.revision
+    const outcome = this.#state.apply(entry)
+    if (outcome !== undefined) this.#settle(outcome)
+    if (entry.type === 'membership') this.#changed()
+    if (this.#state.revision !== before && this.#caughtUp) this.#reconcile()
+  }
+
+  #settle(outcome: Outcome): void {
+    const waiter = this.#waiters.get(outcome.id)
+    if (waiter === undefined) return
+    clearTimeout(waiter.timer)
+    this.#waiters.delete(outcome.id)
+    waiter.resolve({ ok: true, outcome })
+  }
+
+  /** A snapshot jumped over entries: what was waited for may be among them. */
+  #settleLost(): void {
+    for (const [id, waiter] of this.#waiters) {
+      clearTimeout(waiter.timer)
+      this.#waiters.delete(id)
+      waiter.resolve(unknownFate('a snapshot was installed while the change was under way'))
+    }
+  }
+
+  #statusArrived(status: HeartStatus): void {
+    const before = this.#heart
+    this.#heart = status
+    const holdings = (s: HeartStatus | undefined): string => s?.vips.map((vip) => `${vip.name}=${vip.state}`).join() ?? ''
+    if (
+      before?.consensus.leader !== status.consensus.leader ||
+      before.consensus.role !== status.consensus.role ||
+      holdings(before) !== holdings(status)
+    ) {
+      this.#report()
+      this.#changed()
+    }
+  }
+
+  // — the document comes into force —
+
+  #reconcile(): void {
+    const { revision, document } = this.#state
+    this.#applying = this.#applying.then(async () => {
+      if (revision !== this.#state.revision) return // A newer one is queued behind.
+      this.#link.send({ type: 'vips', vips: this.#vipSpecs(document) })
+      const report = await this.#proxy.apply(revision, document)
+      if (this.#bindModeVips(document).length > 0) await this.#proxy.setHeld(this.#heldAddresses(document))
+      this.#health.configure(document.pools)
+      this.#revisionInForce = report.revision
+      this.#listenFailures = report.failures.map((failure) => ({ ...failure }))
+      for (const failure of report.failures) {
+        this.#log('error', `listener ${failure.listener} does not listen: ${failure.error}`, { revision })
+      }
+      if (this.#proxyFailed === '') this.#link.send({ type: 'fit', fit: true, reason: '' })
+      this.#report()
+      this.#changed()
+    })
+  }
+
+  #vipSpecs(document: ConfigurationDocument): VipSpec[] {
+    return document.vips.map((vip) => {
+      const ipv6 = vip.address.includes(':')
+      const found = vip.interface === '' ? interfaceFor(vip.address) : undefined
+      return {
+        name: vip.name,
+        address: vip.address,
+        prefixLength: vip.prefixLength ?? (ipv6 ? 128 : 32),
+        interface: vip.interface !== '' ? vip.interface : (found?.interface ?? ''),
+        announcer: isLoopback(vip.address) ? 'bind' : 'kernel',
+      }
+    })
+  }
+
+  #bindModeVips(document: ConfigurationDocument): string[] {
+    return document.vips.filter((vip) => isLoopback(vip.address)).map((vip) => vip.address)
+  }
+
+  /** Kernel-mode VIPs are always listened on (the fence guards them); bind-mode ones only while held. */
+  #heldAddresses(document: ConfigurationDocument): string[] {
+    const kernel = document.vips.filter((vip) => !isLoopback(vip.address)).map((vip) => vip.address)
+    return [...kernel, ...this.#boundVips]
+  }
+
+  async #hold(id: number, addresses: readonly string[]): Promise<void> {
+    this.#boundVips = addresses
+    try {
+      const report = await this.#proxy.setHeld(this.#heldAddresses(this.#state.document))
+      this.#listenFailures = report.failures
+      // One port that cannot be had degrades this node; it does not take the VIP from the other listeners.
+      this.#link.send({ type: 'listening', id, error: '' })
+    } catch (error) {
+      this.#link.send({ type: 'listening', id, error: (error as Error).message })
+    }
+  }
+
+  // — proposals —
+
+  #request(make: (id: number) => ToHeart): Promise<LinkResult> {
+    const id = this.#nextId++
+    return new Promise((resolve) => {
+      this.#replies.set(id, resolve)
+      this.#link.send(make(id))
+    })
+  }
+
+  async #submit(submission: Submission): Promise<SubmitResult> {
+    const command = { ...submission, id: randomUUID(), atEpochMs: Date.now() } as Command
+    const applied = new Promise<SubmitResult>((resolve) => {
+      const timer = setTimeout(() => {
+        this.#waiters.delete(command.id)
+        resolve(unknownFate('it was not seen applied on this node in time'))
+      }, applyWaitMs)
+      this.#waiters.set(command.id, { resolve, timer })
+    })
+    const data = encodeCommand(command)
+    const result = (await this.#request((id) => ({ type: 'propose', id, data, priority: 'normal' }))) as ProposeResult
+    if (!result.ok) {
+      const waiter = this.#waiters.get(command.id)
+      if (waiter === undefined) return applied // Refused by a lost connection, applied nonetheless.
+      clearTimeout(waiter.timer)
+      this.#waiters.delete(command.id)
+      return { ok: false, refusal: result }
+    }
+    return applied
+  }
+
+  async #join(id: number, request: JoinRequest): Promise<void> {
+    try {
+      this.#link.send({ type: 'join-reply', id, result: await this.#admit(request) })
+    } catch (error) {
+      this.#link.send({ type: 'join-reply', id, result: { ok: false, error: (error as Error).message } })
+    }
+  }
+
+  async #admit(request: JoinRequest): Promise<Extract<ToHeart, { type: 'join-reply' }>['result']> {
+    const { peer } = request
+    const { voters, learners } = this.#state.membership
+    if ([...voters, ...learners].some((known) => known.id === peer.id)) {
+      return { ok: false, error: `there is a node named ${peer.id} already; remove it first or choose another name` }
+    }
+    if ([...voters, ...learners].some((known) => known.address === peer.address)) {
+      return { ok: false, error: `another node uses the address ${peer.address} already` }
+    }
+    // The certificate is made before the token is spent, so that a faulty request leaves the token usable.
+    const certificate = await signCsr(this.#directory, request.csr, peer)
+    const spent = await this.#submit({
+      kind: 'token-consume',
+      actor: { name: 'join-token', from: peer.address, node: this.#identity.id },
+      secretHash: createHash('sha256').update(request.secret).digest('hex'),
+      peer,
+      nowEpochMs: Date.now(),
+    })
+    if (!spent.ok) return { ok: false, error: spent.refusal.detail }
+    if (spent.outcome.code !== 'ok') return { ok: false, error: spent.outcome.detail }
+    const added = await this.#request((replyId) => ({ type: 'add-peer', id: replyId, peer }))
+    if (!added.ok) return { ok: false, error: `the cluster did not take the node in: ${added.detail}` }
+    return {
+      ok: true,
+      response: {
+        clusterId: this.#identity.clusterId,
+        caCertificate: readFileSync(joinPath(this.#directory, 'ca.pem'), 'utf8'),
+        certificate,
+        caKey: peer.role === 'node' ? readFileSync(joinPath(this.#directory, 'ca.key'), 'utf8') : '',
+        membership: this.#heart?.consensus.membership ?? this.#state.membership,
+      },
+    }
+  }
+
+  async #snapshot(id: number): Promise<void> {
+    // The chunks are made in one go, before anything else is applied, so that they are of one index.
+    this.#link.send({ type: 'snapshot-begin', id, index: this.#state.appliedIndex })
+    const chunks = [...this.#state.snapshot()]
+    for (const data of chunks) {
+      if (!this.#link.send({ type: 'snapshot-chunk', id, data })) await this.#link.drained()
+    }
+    this.#link.send({ type: 'snapshot-end', id })
+  }
+
+  // — what the others know of this node, and it of them —
+
+  #ownReport(): NodeReport {
+    const health = new Map(this.#health.snapshot().map((entry) => [`${entry.pool}/${entry.member}`, entry]))
+    const failures = new Map(this.#listenFailures.map((failure) => [failure.listener, failure.error]))
+    const vips = this.#heart?.vips ?? []
+    const failedVips = vips.filter((vip) => vip.error !== '')
+    const degraded = [
+      this.#proxyFailed,
+      ...this.#listenFailures.map((failure) => `listener ${failure.listener}: ${failure.error}`),
+      ...failedVips.map((vip) => `VIP ${vip.name}: ${vip.error}`),
+      this.#caughtUp ? '' : 'catching up with the log',
+    ].filter((text) => text !== '')
+    return {
+      id: this.#identity.id,
+      atEpochMs: Date.now(),
+      startedEpochMs: this.#startedEpochMs,
+      revisionInForce: this.#revisionInForce,
+      degraded: degraded.join('; '),
+      appliedIndex: this.#state.appliedIndex,
+      vips: vips.map((vip) => ({
+        name: vip.name,
+        address: vip.address,
+        state: vip.state,
+        sinceEpochMs: vip.sinceEpochMs,
+        leaseRemainingMs: vip.fenceRemainingMs,
+        error: vip.error,
+      })),
+      listeners: this.#proxy.listeners().map((listener) => ({
+        ...listener,
+        error: failures.get(listener.name) ?? listener.error,
+      })),
+      members: this.#proxy.members().map((member) => {
+        const probed = health.get(`${member.pool}/${member.member}`)
+        if (probed === undefined) return member
+        return { ...member, health: probed.health, healthSinceEpochMs: probed.sinceEpochMs, lastProbe: probed.lastProbe }
+      }),
+      heartLoopGapMs: this.#heart?.loopGapMs ?? 0,
+      heartResidentBytes: this.#heart?.residentBytes ?? 0,
+      residentBytes: process.memoryUsage.rss(),
+      version,
+      ...(this.#heart === undefined ? {} : { heartPid: this.#heart.heartPid, heard: heardOf(this.#heart) }),
+      stateHash: this.#state.hash((data) => createHash('sha256').update(data).digest('hex')),
+    }
+  }
+
+  #report(): NodeReport {
+    const report = this.#ownReport()
+    this.#reports.set(report.id, { report, receivedMs: performance.now() })
+    this.#link.send({ type: 'gossip', data: this.#packr.pack(report) })
+    return report
+  }
+
+  #gossip(from: NodeId, data: Uint8Array): void {
+    const report = this.#packr.unpack(data) as NodeReport
+    if (report.id !== from) return
+    this.#reports.set(from, { report, receivedMs: performance.now() })
+  }
+
+  #freshReports(): Map<NodeId, NodeReport> {
+    const now = performance.now()
+    const fresh = new Map<NodeId, NodeReport>()
+    for (const [id, { report, receivedMs }] of this.#reports) {
+      if (now - receivedMs > 60_000) this.#reports.delete(id)
+      else if (now - receivedMs <= reportValidMs) fresh.set(id, report)
+    }
+    return fresh
+  }
+
+  #everySecond(): void {
+    this.#report()
+    this.#rates.add(Date.now(), this.#freshReports(), performance.now())
+  }
+
+  #changed(): void {
+    for (const listener of this.#changeListeners) listener()
+  }
+
+  // — the API —
+
+  #context(): NodeContext {
+    return {
+      selfId: this.#identity.id,
+      version,
+      directory: this.#directory,
+      state: () => this.#state,
+      submit: (submission) => this.#submit(submission),
+      heart: () => this.#heart,
+      overview: (history) =>
+        buildOverview({
+          self: this.#identity.id,
+          clusterId: this.#identity.clusterId,
+          atEpochMs: Date.now(),
+          revision: this.#state.revision,
+          document: this.#state.document,
+          heart: this.#heart,
+          reports: this.#freshReports(),
+          rates: this.#rates,
+          history,
+        }),
+      handOver: async (to) => {
+        const result = await this.#request((id) => ({ type: 'transfer', id, to }))
+        return result.ok ? { ok: true } : { ok: false, detail: result.detail }
+      },
+      removeNode: async (peerId) => (await this.#request((id) => ({ type: 'remove-peer', id, peerId }))) as ProposeResult,
+      joinAnchor: () => ({
+        caFingerprint: caFingerprint(this.#directory),
+        addresses: this.#state.membership.voters.filter((peer) => peer.role === 'node').map((peer) => peer.address),
+      }),
+      metrics: () => metricsText({ report: this.#ownReport(), heart: this.#heart, revision: this.#state.revision }),
+      onChange: (listener) => {
+        this.#changeListeners.add(listener)
+        return () => this.#changeListeners.delete(listener)
+      },
+    }
+  }
+
+  #listenOptions(): Parameters<typeof createApi>[1] {
+    const colon = this.#apiAddress.lastIndexOf(':')
+    const host = this.#apiAddress.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
+    const read = (name: string): string => readFileSync(joinPath(this.#directory, name), 'utf8')
+    return {
+      host,
+      port: Number(this.#apiAddress.slice(colon + 1)),
+      ...(isLoopback(host) ? {} : { tls: { certificate: read('node.pem') + read('ca.pem'), key: read('node.key') } }),
+      socketPath: joinPath(this.#directory, 'api.sock'),
+      consoleDirectory: fileURLToPath(new URL('../webui/dist', import.meta.url)),
+    }
+  }
+
+  async #stop(): Promise<void> {
+    this.#stopping = true
+    await Promise.all([this.#closeApi?.(), this.#proxy.stop(drainMs)])
+    this.#health.stop()
+    process.exit(0)
+  }
+}
+
+function isLoopback(address: string): boolean {
+  if (address === 'localhost') return true
+  return ipaddr.isValid(address) && ipaddr.process(address).range() === 'loopback'
+}
+
+/** How long ago this node heard from each peer, for those that do not hear it themselves. */
+function heardOf(heart: HeartStatus): { id: string; agoMs: number }[] {
+  return heart.consensus.peers.flatMap(({ peer, lastHeardAgoMs }) => (lastHeardAgoMs === null ? [] : [{ id: peer.id, agoMs: lastHeardAgoMs }]))
+}
+
+function unknownFate(detail: string): SubmitResult {
+  return { ok: false, refusal: { ok: false, code: 'timeout', retrySafe: false, detail } }
+}
+
+const { values } = parseArgs({
+  options: { dir: { type: 'string' }, api: { type: 'string' }, workers: { type: 'string' } },
+})
+if (values.dir === undefined) throw new Error('--dir is missing: the heart starts this process')
+const workers = values.workers === undefined ? availableParallelism() : Number(values.workers)
+await new Child({ directory: values.dir, api: values.api, workers }).start()

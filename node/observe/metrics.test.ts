@@ -1,0 +1,102 @@
+import test from 'ava'
+import type { NodeReport } from '../api/types.ts'
+import { escapeLabel, metricsText } from './metrics.ts'
+
+const report: NodeReport = {
+  id: 'n1',
+  atEpochMs: 0,
+  startedEpochMs: 1_700_000_000_500,
+  revisionInForce: 7,
+  degraded: 'listener web: address in use',
+  appliedIndex: 40,
+  vips: [],
+  listeners: [
+    {
+      name: 'web',
+      connections: 3,
+      connectionsTotal: 12,
+      requestsTotal: 1e21,
+      responsesTotal: [0, 90, 1, 5, 4],
+      bytesInTotal: 1000,
+      bytesOutTotal: 2 ** 40,
+      errorsTotal: { 'member-timeout': 4, 'no-member': 1 },
+      error: 'address in use',
+    },
+  ],
+  members: [
+    {
+      pool: 'p',
+      member: 'a"b\\c\nd',
+      active: 2,
+      requestsTotal: 9,
+      connectFailuresTotal: 1,
+      errorsTotal: 3,
+      health: 'down',
+      healthSinceEpochMs: 0,
+      lastProbe: '',
+    },
+  ],
+  heartLoopGapMs: 0,
+  heartResidentBytes: 0,
+  residentBytes: 1234,
+  version: '1.2.3',
+  stateHash: '',
+}
+
+test('a page is valid exposition text: one HELP and TYPE for each family, before its samples, and no family twice', (t) => {
+  const text = metricsText({ report, heart: undefined, revision: 8 })
+  t.true(text.endsWith('\n'))
+  const types = new Map<string, string>()
+  let family = ''
+  for (const line of text.trimEnd().split('\n')) {
+    const help = /^# HELP (\S+) (\S.*)$/.exec(line)
+    const type = /^# TYPE (\S+) (gauge|counter)$/.exec(line)
+    if (help !== null) {
+      family = help[1]!
+      t.false(types.has(family), `${family} twice`)
+    } else if (type !== null) {
+      t.is(type[1], family)
+      types.set(family, type[2]!)
+    } else {
+      const sample =
+        /^(haechi_[a-z0-9_]+)(\{[a-z]+="(?:[^"\\\n]|\\["\\n])*"(?:,[a-z]+="(?:[^"\\\n]|\\["\\n])*")*\})? (\S+)$/.exec(
+          line,
+        )
+      t.is(sample?.[1], family, line)
+      t.false(Number.isNaN(Number(sample?.[3])), line)
+    }
+  }
+  for (const [name, type] of types) t.is(name.endsWith('_total'), type === 'counter', name)
+})
+
+test('values and labels are what they should be', (t) => {
+  const lines = metricsText({ report, heart: undefined, revision: 8 }).split('\n')
+  for (const expected of [
+    'haechi_build_info{version="1.2.3",node="n1"} 1',
+    'haechi_start_time_seconds 1700000000.5',
+    'haechi_degraded 1',
+    'haechi_config_revision 8',
+    'haechi_config_revision_in_force 7',
+    'haechi_listener_up{listener="web"} 0',
+    'haechi_listener_connections{listener="web"} 3',
+    'haechi_listener_requests_total{listener="web"} 1e+21',
+    'haechi_listener_responses_total{listener="web",class="2xx"} 90',
+    'haechi_listener_sent_bytes_total{listener="web"} 1099511627776',
+    'haechi_listener_errors_total{listener="web",code="member-timeout"} 4',
+    'haechi_member_errors_total{pool="p",member="a\\"b\\\\c\\nd"} 3',
+    'haechi_member_health{pool="p",member="a\\"b\\\\c\\nd",state="down"} 1',
+    'haechi_member_health{pool="p",member="a\\"b\\\\c\\nd",state="up"} 0',
+  ])
+    t.true(lines.includes(expected), expected)
+})
+
+test('a node without listeners has no empty families', (t) => {
+  t.notRegex(
+    metricsText({ report: { ...report, listeners: [], members: [] }, heart: undefined }),
+    /haechi_(listener|member|vip|consensus)/,
+  )
+})
+
+test('label values are escaped', (t) => {
+  t.is(escapeLabel('a\\b"c\nd'), 'a\\\\b\\"c\\nd')
+})
