@@ -1,0 +1,68 @@
+/**
+ * Pure files take time and randomness as arguments: no `node:` imports, clocks, timers, randomness, environment or
+ * mutable module state. That is what makes simulation possible, so it is checked on the text of each of them.
+ */
+import test from 'ava'
+import { globSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+const pure = [
+  'consensus/core/*.ts',
+  'consensus/scenarios/harness*.ts',
+  'vip/machine.ts',
+  'node/config/{schema,duration,validate,canonical,diff,unified}.ts',
+  'node/state/*.ts',
+  'node/health/transitions.ts',
+  'node/proxy/route/*.ts',
+  'node/proxy/balance/*.ts',
+  'node/observe/{rates,overview,counters}.ts',
+]
+
+const forbidden: readonly [RegExp, string][] = [
+  [/from 'node:/, 'imports from node:'],
+  [/\bimport\('node:/, 'imports from node:'],
+  [/\bDate\.now\b|\bnew Date\(\)|\bperformance\b/, 'reads a clock'],
+  [/\bMath\.random\b|\brandomUUID\b|\bcrypto\.getRandomValues\b/, 'makes randomness'],
+  [/\bset(Timeout|Interval|Immediate)\b|\bqueueMicrotask\b/, 'uses timers'],
+  [/\bprocess\.\w/, 'reads the environment'],
+  [/^(export )?let /m, 'has mutable module state'],
+]
+
+/** Comments may speak of anything. */
+function code(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/.*$/gm, '$1')
+}
+
+const files = globSync(pure, { cwd: root }).filter((file) => !file.endsWith('.test.ts'))
+
+test('the pure files are found', (t) => {
+  for (const pattern of pure) t.true(globSync(pattern, { cwd: root }).length > 0, `${pattern} matches nothing`)
+})
+
+for (const file of files) {
+  test(`${file} is pure`, (t) => {
+    const text = code(readFileSync(root + file, 'utf8'))
+    const found = forbidden.filter(([pattern]) => pattern.test(text)).map(([, what]) => what)
+    t.deepEqual(found, [])
+  })
+}
+
+test('there are no folders for things without a home', (t) => {
+  t.deepEqual(globSync('{consensus,vip,node,webui,cluster-tests}/**/{utils,common,helpers}/', { cwd: root }), [])
+})
+
+test('every source file says in its first lines what it is for', (t) => {
+  const silent = globSync('{consensus,vip,node,cluster-tests}/**/*.{ts,cjs}', { cwd: root }).filter((file) => {
+    const start = readFileSync(root + file, 'utf8').replace(/^#!.*\n/, '')
+    return !start.startsWith('/*') && !start.startsWith('//')
+  })
+  t.deepEqual(silent, [])
+})
+
+test('the lockfile names no download address and no machine path', (t) => {
+  const text = readFileSync(`${root}package-lock.json`, 'utf8')
+  t.false(/"resolved":\s*"/.test(text))
+  t.false(/https?:\/\/registry/.test(text))
+})
