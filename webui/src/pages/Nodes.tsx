@@ -1,0 +1,205 @@
+/** The cluster's nodes: their part in consensus, how they are, and how one joins or leaves. */
+import { useState } from 'react'
+import { useTranslation } from 'react-i18next'
+import { ActionIcon, Alert, Anchor, Button, Group, Modal, NativeSelect, Radio, Stack, Text, Tooltip } from '@mantine/core'
+import { IconCrown, IconExternalLink, IconPlus, IconTrash } from '@tabler/icons-react'
+import type { ClusterOverview, JoinToken, NodeView } from '../../../node/api/types.ts'
+import { call } from '../api/client.ts'
+import { queries, useOverview } from '../api/queries.ts'
+import { useMay } from '../api/session.ts'
+import { RoleButton } from '../display/Allowed.tsx'
+import { Confirm } from '../display/Confirm.tsx'
+import { DataTable, type Column } from '../display/DataTable.tsx'
+import { useFormat } from '../display/format.ts'
+import { FailureNote, PageHead, Panel, Waiting } from '../display/Panel.tsx'
+import { Status } from '../display/Status.tsx'
+import { CodeLine, Instant, Since, Unit } from '../display/Values.tsx'
+import { logLag } from '../overview/attention.ts'
+import { NodeState } from '../overview/health.tsx'
+import { consoleOf } from '../shell/ConnectionBanner.tsx'
+
+export function Nodes() {
+  const { t } = useTranslation()
+  const status = useOverview()
+  const [adding, setAdding] = useState(false)
+  return (
+    <>
+      <PageHead title={t('nav.nodes')} note={t('node.note')}>
+        <RoleButton role="administrator" leftSection={<IconPlus size={15} aria-hidden />} onClick={() => setAdding(true)} testId="new-token">
+          {t('node.add')}
+        </RoleButton>
+      </PageHead>
+      <Panel flush>
+        {status.data !== undefined ? <List overview={status.data} />
+        : status.error !== null ? <FailureNote error={status.error} retry={() => void status.refetch()} />
+        : <Waiting />}
+      </Panel>
+      <AddNode opened={adding} close={() => setAdding(false)} />
+    </>
+  )
+}
+
+function List({ overview }: { readonly overview: ClusterOverview }) {
+  const { t } = useTranslation()
+  const format = useFormat()
+  const mayRemove = useMay('administrator')
+  const [removing, setRemoving] = useState<NodeView>()
+  const memory = (bytes: number | undefined) => (bytes === undefined || bytes === 0 ? '–' : <Unit {...format.memory(bytes)} />)
+  const columns: Column<NodeView>[] = [
+    {
+      key: 'id',
+      title: t('word.node'),
+      cell: (node) => (
+        <>
+          <span className="h-inline">
+            <strong>{node.id}</strong>
+            {node.self && <span className="h-tag">{t('node.self')}</span>}
+          </span>
+          <div className="h-mono h-dim">{node.address}</div>
+        </>
+      ),
+    },
+    {
+      key: 'raft',
+      title: t('node.raft'),
+      cell: (node) => (
+        <span className="h-inline">
+          {node.leader ? <><IconCrown size={14} aria-hidden className="h-status-info" /> {t('node.leader')}</> : node.voter ? t('node.follower') : t('node.learner')}
+          {node.role === 'witness' && <span className="h-tag">{t('node.witness')}</span>}
+        </span>
+      ),
+    },
+    { key: 'state', title: t('column.state'), cell: (node) => <NodeState node={node} revision={overview.revision} /> },
+    { key: 'heard', title: t('node.heard'), numeric: true, cell: (node) => (node.self ? '–' : node.lastHeardAgoMs === null ? t('node.never') : t('node.ago', { span: format.span(node.lastHeardAgoMs) })) },
+    { key: 'revision', title: t('node.revision'), numeric: true, cell: (node) => (node.role === 'witness' ? '–' : (node.report?.revisionInForce ?? '–')) },
+    { key: 'position', title: t('node.position'), numeric: true, cell: (node) => { const at = node.matchIndex ?? node.report?.appliedIndex; return at === undefined ? '–' : format.count(at) } },
+    { key: 'lag', title: t('node.lag'), numeric: true, cell: (node) => { const lag = logLag(overview, node.id); return lag === null ? '–' : <Unit value={format.count(lag)} unit={t('unit.entries', { count: lag })} /> } },
+    { key: 'heartMemory', title: <Tooltip label={t('node.heartMemoryHint')}><span tabIndex={0}>{t('node.heartMemory')}</span></Tooltip>, numeric: true, cell: (node) => memory(node.report?.heartResidentBytes) },
+    { key: 'memory', title: <Tooltip label={t('node.memoryHint')}><span tabIndex={0}>{t('node.memory')}</span></Tooltip>, numeric: true, cell: (node) => memory(node.report?.residentBytes) },
+    {
+      key: 'gap',
+      title: <Tooltip label={t('node.gapHint')}><span tabIndex={0}>{t('node.gap')}</span></Tooltip>,
+      numeric: true,
+      cell: (node) => (node.report === null ? '–' : <Unit value={format.count(Math.round(node.report.heartLoopGapMs))} unit="ms" />),
+    },
+    { key: 'up', title: t('node.running'), numeric: true, cell: (node) => (node.report === null ? '–' : <Since at={node.report.startedEpochMs} />) },
+    { key: 'version', title: t('node.version'), cell: (node) => node.report?.version ?? '–' },
+    {
+      key: 'tools',
+      title: <span className="h-hidden">{t('column.actions')}</span>,
+      cell: (node) => (
+        <Group gap={2} wrap="nowrap" justify="flex-end">
+          {!node.self && node.apiAddress !== '' && node.role === 'node' && (
+            <Tooltip label={t('node.console', { name: node.id })}>
+              <ActionIcon component="a" href={consoleOf(node.apiAddress)} aria-label={t('node.console', { name: node.id })}><IconExternalLink size={16} stroke={1.7} /></ActionIcon>
+            </Tooltip>
+          )}
+          {mayRemove && (
+            <Tooltip label={t('node.removeOf', { name: node.id })}>
+              <ActionIcon aria-label={t('node.removeOf', { name: node.id })} onClick={() => setRemoving(node)}><IconTrash size={16} stroke={1.7} /></ActionIcon>
+            </Tooltip>
+          )}
+        </Group>
+      ),
+    },
+  ]
+  const voters = overview.nodes.filter((node) => node.voter).length
+  const after = removing?.voter === true ? voters - 1 : voters
+  return (
+    <>
+      <DataTable
+        caption={t('nav.nodes')}
+        columns={columns}
+        rows={overview.nodes}
+        rowKey={(node) => node.id}
+        minWidth={1080}
+        testId="node-list"
+        below={(node) => (node.report !== null && node.report.degraded !== '' ? <Status kind="warn">{node.report.degraded}</Status> : null)}
+      />
+      <Confirm
+        opened={removing !== undefined}
+        title={t('node.removeTitle', { name: removing?.id ?? '' })}
+        action={t('node.removeAction')}
+        typed={removing?.id ?? ''}
+        dangerous
+        run={async () => {
+          await call('DELETE', `/nodes/${encodeURIComponent(removing?.id ?? '')}`)
+          void queries.invalidateQueries({ queryKey: ['status'] })
+        }}
+        close={() => setRemoving(undefined)}
+      >
+        <Text>{t('node.removeText')}</Text>
+        <Text>{t('node.removeQuorum', { after, majority: Math.floor(after / 2) + 1, spare: Math.max(0, Math.ceil(after / 2) - 1) })}</Text>
+        {removing?.leader === true && <Status kind="warn">{t('node.removeLeader')}</Status>}
+      </Confirm>
+    </>
+  )
+}
+
+const lifetimes = [15, 60, 240, 1440]
+
+function AddNode({ opened, close }: { readonly opened: boolean; readonly close: () => void }) {
+  const { t } = useTranslation()
+  return (
+    <Modal opened={opened} onClose={close} title={t('node.add')} size={640} closeButtonProps={{ 'aria-label': t('action.close') }}>
+      {opened && <AddNodeBody close={close} />}
+    </Modal>
+  )
+}
+
+function AddNodeBody({ close }: { readonly close: () => void }) {
+  const { t } = useTranslation()
+  const [role, setRole] = useState<'node' | 'witness'>('node')
+  const [ttlMinutes, setTtlMinutes] = useState(60)
+  const [token, setToken] = useState<JoinToken>()
+  const [failure, setFailure] = useState<unknown>()
+  const [busy, setBusy] = useState(false)
+  const create = async () => {
+    setBusy(true)
+    setFailure(undefined)
+    try {
+      setToken(await call<JoinToken>('POST', '/nodes/tokens', { body: { role, ttlMinutes } }))
+    } catch (error) {
+      setFailure(error)
+    } finally {
+      setBusy(false)
+    }
+  }
+  if (token !== undefined) {
+    return (
+      <Stack gap="sm" data-testid="join-token">
+        <Alert color="yellow" variant="light" className="h-alert-warn" title={t('token.once')}>
+          {t('token.onceText')} <Instant at={token.expiresEpochMs} />
+        </Alert>
+        <Text fw={600}>{t('token.step')}</Text>
+        <CodeLine text={`haechi node join ${token.token}`} label={t('token.copyCommand')} />
+        <Text c="dimmed">{t('token.after')} <Anchor href="#" inherit onClick={(event) => { event.preventDefault(); close() }}>{t('token.watch')}</Anchor></Text>
+        <Group justify="flex-end">
+          <Button onClick={close}>{t('action.close')}</Button>
+        </Group>
+      </Stack>
+    )
+  }
+  return (
+    <Stack gap="sm">
+      <Text c="dimmed">{t('token.note')}</Text>
+      <Radio.Group label={t('token.role')} value={role} onChange={(value) => setRole(value as 'node' | 'witness')}>
+        <Stack gap={6} mt={6}>
+          <Radio value="node" label={t('word.node')} description={t('token.nodeHint')} />
+          <Radio value="witness" label={t('node.witness')} description={t('token.witnessHint')} />
+        </Stack>
+      </Radio.Group>
+      <NativeSelect
+        label={t('token.lifetime')}
+        value={String(ttlMinutes)}
+        onChange={(event) => setTtlMinutes(Number(event.currentTarget.value))}
+        data={lifetimes.map((minutes) => ({ value: String(minutes), label: minutes < 60 ? t('token.minutes', { count: minutes }) : t('token.hours', { count: minutes / 60 }) }))}
+      />
+      {failure !== undefined && <FailureNote error={failure} />}
+      <Group justify="flex-end" gap="xs">
+        <Button variant="default" onClick={close}>{t('action.cancel')}</Button>
+        <Button onClick={() => void create()} loading={busy} data-testid="create-token">{t('token.create')}</Button>
+      </Group>
+    </Stack>
+  )
+}

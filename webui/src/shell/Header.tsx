@@ -1,0 +1,153 @@
+/** Which node this is, how it is connected, and what belongs to the user: language, colours, session. */
+import { useTranslation } from 'react-i18next'
+import { ActionIcon, Burger, Button, Group, Kbd, Menu, Text, Tooltip, UnstyledButton, useMantineColorScheme } from '@mantine/core'
+import { IconDeviceDesktop, IconKey, IconLanguage, IconLogout, IconMoon, IconSearch, IconSun, IconUserCircle } from '@tabler/icons-react'
+import { useDisclosure } from '@mantine/hooks'
+import { spotlight } from '@mantine/spotlight'
+import { Link } from 'wouter'
+import { useLive } from '../api/live.ts'
+import { useOverviewPart } from '../api/queries.ts'
+import { signOut, useSession } from '../api/session.ts'
+import { Status } from '../display/Status.tsx'
+import { ChangePasswordDialog } from '../pages/ChangePassword.tsx'
+import { changeLanguage, languages, type Language } from '../words/words.ts'
+
+export function Mark() {
+  return (
+    <svg viewBox="0 0 32 32" width="22" height="22" aria-hidden focusable="false">
+      <rect width="32" height="32" rx="6" fill="#1d5593" />
+      <path d="M8 25V9.5M24 25V9.5M5.5 8h21M8 14.5h16" fill="none" stroke="#fff" strokeWidth="3" strokeLinecap="round" />
+    </svg>
+  )
+}
+
+export function Header({ menuOpen, toggleMenu }: { readonly menuOpen: boolean; readonly toggleMenu: () => void }) {
+  const { t } = useTranslation()
+  const session = useSession()
+  const self = useOverviewPart((overview) => overview.self)
+  const [passwordOpen, password] = useDisclosure(false)
+  const user = session.phase === 'signed-in' ? session.info.user : undefined
+  return (
+    <Group h="100%" px="sm" justify="space-between" wrap="nowrap" gap="xs">
+      <Group gap="xs" wrap="nowrap">
+        <Burger opened={menuOpen} onClick={toggleMenu} hiddenFrom="sm" size="sm" aria-label={t('nav.menu')} />
+        <UnstyledButton component={Link} href="/" className="h-brand" aria-label={t('nav.home')}>
+          <Mark />
+          <span>Haechi</span>
+        </UnstyledButton>
+        <span className="h-header-line" />
+        <Tooltip label={t('header.nodeHint')}>
+          <Text size="sm" className="h-header-node" tabIndex={0}>
+            <span className="h-label">{t('header.node')}</span> <strong>{self ?? '–'}</strong>
+          </Text>
+        </Tooltip>
+        <ConnectionState />
+      </Group>
+      <Group gap={4} wrap="nowrap">
+        <Button
+          variant="default"
+          size="xs"
+          visibleFrom="md"
+          leftSection={<IconSearch size={14} aria-hidden />}
+          rightSection={<Kbd size="xs">Ctrl K</Kbd>}
+          onClick={spotlight.open}
+          className="h-palette-button"
+        >
+          {t('palette.open')}
+        </Button>
+        <LanguageMenu />
+        <ThemeMenu />
+        <Menu position="bottom-end" withinPortal>
+          <Menu.Target>
+            <Button variant="subtle" color="gray" leftSection={<IconUserCircle size={18} stroke={1.7} aria-hidden />} aria-label={t('header.user', { name: user?.name ?? '' })} data-testid="user-menu" className="h-user">
+              {user?.name}
+            </Button>
+          </Menu.Target>
+          <Menu.Dropdown>
+            {user !== undefined && <Menu.Label>{t(`role.${user.role}`)}</Menu.Label>}
+            <Menu.Item leftSection={<IconKey size={15} />} onClick={password.open}>
+              {t('header.changePassword')}
+            </Menu.Item>
+            <Menu.Item leftSection={<IconLogout size={15} />} onClick={() => void signOut()} data-testid="sign-out">
+              {t('header.signOut')}
+            </Menu.Item>
+          </Menu.Dropdown>
+        </Menu>
+      </Group>
+      {user !== undefined && <ChangePasswordDialog name={user.name} opened={passwordOpen} close={password.close} />}
+    </Group>
+  )
+}
+
+function ConnectionState() {
+  const { t } = useTranslation()
+  const live = useLive()
+  const kind = live.phase === 'live' ? 'ok' : live.phase === 'lost' ? 'bad' : 'busy'
+  return (
+    <Tooltip label={t(`live.${live.phase}Hint`)}>
+      <span role="status" aria-live="polite" data-testid="connection" data-phase={live.phase} tabIndex={0} className="h-header-state">
+        <Status kind={kind}>{t(`live.${live.phase}`)}</Status>
+      </span>
+    </Tooltip>
+  )
+}
+
+export function LanguageMenu() {
+  const { t, i18n } = useTranslation()
+  return (
+    <Menu position="bottom-end">
+      <Menu.Target>
+        <Tooltip label={t('header.language')}>
+          <ActionIcon size="lg" aria-label={t('header.language')} data-testid="language">
+            <IconLanguage size={18} stroke={1.7} />
+          </ActionIcon>
+        </Tooltip>
+      </Menu.Target>
+      <Menu.Dropdown>
+        {(Object.keys(languages) as Language[]).map((language) => (
+          <Menu.Item
+            key={language}
+            lang={language}
+            onClick={() => void changeLanguage(language)}
+            {...(i18n.language === language ? { 'data-chosen': true } : {})}
+          >
+            {languages[language]}
+          </Menu.Item>
+        ))}
+      </Menu.Dropdown>
+    </Menu>
+  )
+}
+
+export function ThemeMenu() {
+  const { t } = useTranslation()
+  const { colorScheme, setColorScheme } = useMantineColorScheme()
+  const icons = { light: IconSun, dark: IconMoon, auto: IconDeviceDesktop } as const
+  const Current = icons[colorScheme]
+  return (
+    <Menu position="bottom-end">
+      <Menu.Target>
+        <Tooltip label={t('header.theme')}>
+          <ActionIcon size="lg" aria-label={t('header.theme')} data-testid="theme">
+            <Current size={18} stroke={1.7} />
+          </ActionIcon>
+        </Tooltip>
+      </Menu.Target>
+      <Menu.Dropdown>
+        {(['light', 'dark', 'auto'] as const).map((scheme) => {
+          const Icon = icons[scheme]
+          return (
+            <Menu.Item
+              key={scheme}
+              leftSection={<Icon size={15} />}
+              onClick={() => setColorScheme(scheme)}
+              {...(scheme === colorScheme ? { 'data-chosen': true } : {})}
+            >
+              {t(`theme.${scheme}`)}
+            </Menu.Item>
+          )
+        })}
+      </Menu.Dropdown>
+    </Menu>
+  )
+}
