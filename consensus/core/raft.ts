@@ -844,9 +844,8 @@ export class Raft {
     const state = { term: this.#term, commit: this.#commitIndex, snapshot: this.#snapshot }
     leading.replication.fill(this.#outbox, state, this.#now)
     const { transfer } = leading
-    if (transfer === undefined || transfer.asked || leading.replication.get(transfer.to)?.matchIndex !== this.#log.lastIndex) {
-      return
-    }
+    if (transfer === undefined || transfer.asked) return
+    if (leading.replication.get(transfer.to)?.matchIndex !== this.#log.lastIndex) return
     transfer.asked = true
     this.#outbox.send({ type: 'timeout-now', from: this.id, to: transfer.to, term: this.#term })
   }

@@ -570,7 +570,8 @@ export class Cluster {
   // ---- invariants ---------------------------------------------------------------------------------------------------
 
   #changed(host: Host, change: NonNullable<Ready['change']>): void {
-    this.note(host.id, `${change.role} of term ${change.term}, leader ${change.leader === '' ? 'unknown' : change.leader}`)
+    const leader = change.leader === '' ? 'unknown' : change.leader
+    this.note(host.id, `${change.role} of term ${change.term}, leader ${leader}`)
     if (change.role === 'leader') host.commitAtElection = host.raft!.commitIndex
   }
 
@@ -652,7 +653,8 @@ export class Cluster {
     this.#checkElection(host)
     if (raft.violations > 0) this.fail(`${host.id} refused a message that contradicts what is committed or elected`)
     if (raft.invalidMessages > 0 && this.intercept === undefined) this.fail(`${host.id} got a malformed message`)
-    if (raft.role === 'leader' && raft.commitIndex > host.commitAtElection && raft.termAt(raft.commitIndex) !== raft.term) {
+    const commits = raft.role === 'leader' && raft.commitIndex > host.commitAtElection
+    if (commits && raft.termAt(raft.commitIndex) !== raft.term) {
       this.fail(`leader ${host.id} of term ${raft.term} commits ${raft.commitIndex} of an earlier term by counting`)
     }
     const lease = raft.lease(this.#local(host))
@@ -661,7 +663,8 @@ export class Cluster {
     if (lease.term === host.lapsedTerm) this.fail(`${host.id} has a lease in term ${lease.term}, which it gave up`)
     for (const other of this.hosts.values()) {
       if (other !== host && other.leaseUntilMs > this.now) {
-        this.fail(`two leases: ${host.id} until ${untilMs.toFixed(1)}, ${other.id} until ${other.leaseUntilMs.toFixed(1)}`)
+        const theirs = `${other.id} until ${other.leaseUntilMs.toFixed(1)}`
+        this.fail(`two leases: ${host.id} until ${untilMs.toFixed(1)}, ${theirs}`)
       }
     }
     if (host.leaseUntilMs <= this.now) {

@@ -26,7 +26,8 @@ test('several learners are promoted one after the other', t => {
   const cluster = new Cluster({ membership: members('a') })
   cluster.settle()
   for (const id of ['b', 'c', 'd']) {
-    cluster.until(() => cluster.change('a', { type: 'add-learner', peer: peer(id) }) === undefined, 2000, `${id} is added`)
+    const added = () => cluster.change('a', { type: 'add-learner', peer: peer(id) }) === undefined
+    cluster.until(added, 2000, `${id} is added`)
     cluster.add(id)
     cluster.start(id)
   }
@@ -109,7 +110,8 @@ test('a membership counts when appended, and no longer when truncated', t => {
 
 test('a snapshot brings its membership', t => {
   const follower = new Solo('a', abc)
-  follower.raft.snapshotReceived({ index: 5, term: 2, membership: members('a', 'b', 'c', 'd'), bytes: 1 }, 'b', follower.now)
+  const meta = { index: 5, term: 2, membership: members('a', 'b', 'c', 'd'), bytes: 1 }
+  follower.raft.snapshotReceived(meta, 'b', follower.now)
   t.deepEqual(ids(follower), ['a', 'b', 'c', 'd'])
 })
 

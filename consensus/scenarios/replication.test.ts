@@ -182,7 +182,8 @@ test('a diverged log is found in few steps: hints skip whole terms', t => {
   while (leader.raft.progress('b')!.matchIndex < leader.raft.lastIndex && rounds < 20) {
     rounds += 1
     for (const message of only(leader.flush(), 'append')) {
-      const entries = commands(message.prevIndex + 1, ...log.slice(message.prevIndex, message.prevIndex + message.count))
+      const { prevIndex, count } = message
+      const entries = commands(prevIndex + 1, ...log.slice(prevIndex, prevIndex + count))
       follower.hear('a', { ...message, entries })
     }
     for (const reply of only(follower.flush(), 'append-reply')) leader.hear('b', reply)
@@ -196,7 +197,8 @@ test('stale refusals do not send a replicating peer back', t => {
   const leader = new Solo('a', members('a', 'b'), { terms: [1, 1, 1] })
   leader.lead('b')
   leader.acknowledge('b')
-  leader.hear('b', { type: 'append-reply', term: leader.raft.term, ok: false, matchIndex: 2, hintIndex: 0, hintTerm: 0 })
+  const { term } = leader.raft
+  leader.hear('b', { type: 'append-reply', term, ok: false, matchIndex: 2, hintIndex: 0, hintTerm: 0 })
   t.like(leader.raft.progress('b'), { state: 'replicate', matchIndex: 4, nextIndex: 5 })
 })
 
@@ -390,7 +392,8 @@ test('a restarted node knows its log and its membership again', t => {
   const solo = new Solo('a', abc, {
     hardState: { term: 3, vote: 'a' },
     entries: [
-      { index: 1, term: 1, type: 'noop', bytes: 0 }, { index: 2, term: 1, type: 'membership', bytes: data.length, data },
+      { index: 1, term: 1, type: 'noop', bytes: 0 },
+      { index: 2, term: 1, type: 'membership', bytes: data.length, data },
       { index: 3, term: 3, type: 'command', bytes: 9 },
     ],
   })

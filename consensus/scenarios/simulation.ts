@@ -16,8 +16,10 @@ const shapes = [
   ['a', 'b', 'c', 'w!'],
 ] as const
 
-/** `plain` and `rough` are bad days. In a `storm` hardly a message arrives in time, so that elections collide, old messages
- *  meet new terms and logs diverge. In a `shuffle` the membership changes all the time. */
+/**
+ * `plain` and `rough` are bad days. In a `storm` hardly a message arrives in time, so that elections collide, old
+ * messages meet new terms and logs diverge. In a `shuffle` the membership changes all the time.
+ */
 const moods = ['plain', 'rough', 'rough', 'storm', 'storm', 'storm', 'shuffle'] as const
 
 export interface Outcome {

@@ -86,9 +86,8 @@ export class Solo {
     for (;;) {
       const { sent, held, append, install, hardState, committed } = this.take()
       all.push(...sent, ...held)
-      if (append.length === 0 && install === undefined && hardState === undefined && committed.length === 0 && sent.length + held.length === 0) {
-        return all
-      }
+      const count = sent.length + held.length + append.length + committed.length
+      if (count === 0 && install === undefined && hardState === undefined) return all
       this.persist()
     }
   }
@@ -106,7 +105,8 @@ export class Solo {
 
   /** `from` has everything up to `index`, durably. */
   acknowledge(from: NodeId, index = this.raft.lastIndex): void {
-    this.hear(from, { type: 'append-reply', term: this.raft.term, ok: true, matchIndex: index, hintIndex: 0, hintTerm: 0 })
+    const { term } = this.raft
+    this.hear(from, { type: 'append-reply', term, ok: true, matchIndex: index, hintIndex: 0, hintTerm: 0 })
   }
 
   /** `from` answers the heartbeat with this sequence number. */
