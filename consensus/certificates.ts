@@ -4,7 +4,7 @@
  *
  * The library is large, so this module is imported only when a certificate is made, never by a running heart.
  */
-import './reflect-metadata.ts'
+import 'reflect-metadata'
 import { Buffer } from 'node:buffer'
 import { createPrivateKey, randomBytes, webcrypto } from 'node:crypto'
 import { isIP } from 'node:net'

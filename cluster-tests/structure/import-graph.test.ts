@@ -22,7 +22,7 @@ const rules: IFlattenedRuleSet = {
       from: { path: '^webui/' },
       to: { path: '^node/api/', dependencyTypesNot: ['type-only'] },
     },
-    { name: 'the product does not import its tests or labs', severity: 'error', from: { path: '^(consensus|vip|node|webui)/', pathNot: '\\.test\\.tsx?$' }, to: { path: '^cluster-tests/|/scenarios/|/fixture/|\\.test\\.ts$', pathNot: '^webui/fixture/' } },
+    { name: 'the product does not import its tests or labs', severity: 'error', from: { path: '^(consensus|vip|node|webui)/', pathNot: '\\.test\\.tsx?$|/scenarios/' }, to: { path: '^cluster-tests/|/scenarios/|/fixture/|\\.test\\.ts$', pathNot: '^webui/fixture/' } },
     { name: 'no circles between files', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
   ],
 }

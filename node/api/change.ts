@@ -120,6 +120,8 @@ export function refused(reply: FastifyReply, refusal: Extract<ProposeResult, { o
   switch (code) {
     case 'too-large':
       return problem(reply, 'too-large', `The change is too large for the cluster's log: ${detail}`)
+    case 'invalid':
+      return problem(reply, 'membership-refused', `Nothing was changed: ${detail}`)
     case 'overloaded':
       return problem(reply, 'overloaded', `Nothing was changed: ${detail}`, { retryAfterMs: 1000 })
     case 'stopped':

@@ -22,6 +22,7 @@ export const problemCodes = {
   'in-use': [409, 'Something else still uses it'],
   'last-administrator': [409, 'There must be an administrator'],
   'last-node': [409, 'The last node cannot be removed'],
+  'membership-refused': [409, 'The cluster cannot be changed like that'],
   'hand-over-refused': [409, 'The hand-over is not possible'],
   'revision-conflict': [412, 'The configuration has changed'],
   'too-large': [413, 'The body is too large'],
