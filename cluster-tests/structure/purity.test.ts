@@ -5,6 +5,7 @@
 import test from 'ava'
 import { globSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { danglingOptionals } from './trim-lockfile.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -66,4 +67,9 @@ test('the lockfile names no download address and no machine path', (t) => {
   const text = readFileSync(`${root}package-lock.json`, 'utf8')
   t.false(/"resolved":\s*"/.test(text))
   t.false(/https?:\/\/registry/.test(text))
+})
+
+test('the lockfile names no optional package without an entry (else: node cluster-tests/structure/trim-lockfile.ts)', (t) => {
+  const lock = JSON.parse(readFileSync(`${root}package-lock.json`, 'utf8')) as { packages: Parameters<typeof danglingOptionals>[0] }
+  t.deepEqual(danglingOptionals(lock.packages), [])
 })
