@@ -475,7 +475,6 @@ withBrowser('the first load is small and asks nobody else', async (t) => {
       bytes += gzipSync(await readFile(join(consoleDirectory, path))).length
     }
     const fonts = asked.filter((url) => url.endsWith('.woff2'))
-    for (const url of [...new Set(asked)].sort()) if (/\.(js|css)$/.test(url)) t.log(url, gzipSync(await readFile(join(consoleDirectory, new URL(url).pathname))).length)
     t.log(`first load: ${(bytes / 1024).toFixed(0)} KiB compressed in ${asked.length} requests, and ${fonts.length} font files`)
     t.true(bytes <= firstLoadLimit, `${bytes} bytes`)
     t.true((await readdir(consoleDirectory)).includes('index.html'))

@@ -23,7 +23,7 @@ export function Audit() {
       title: t('audit.detail'),
       cell: (row) => (
         <>
-          {row.revision !== null && <Anchor component={Link} href={`/revisions/${row.revision}`}>{t('diff.revision', { revision: row.revision })}</Anchor>} {row.detail}
+          {row.revision !== null && <Anchor component={Link} href={`/revisions/${row.revision}`} underline="always">{t('diff.revision', { revision: row.revision })}</Anchor>} {row.detail}
         </>
       ),
     },

@@ -1,7 +1,7 @@
 /** The cluster's nodes: their part in consensus, how they are, and how one joins or leaves. */
 import { useState } from 'react'
 import { useTranslation } from 'react-i18next'
-import { ActionIcon, Alert, Anchor, Button, Group, Modal, NativeSelect, Radio, Stack, Text, Tooltip } from '@mantine/core'
+import { ActionIcon, Alert, Button, Group, Modal, NativeSelect, Radio, Stack, Text, Tooltip } from '@mantine/core'
 import { IconCrown, IconExternalLink, IconPlus, IconTrash } from '@tabler/icons-react'
 import type { ClusterOverview, JoinToken, NodeView } from '../../../node/api/types.ts'
 import { call } from '../api/client.ts'
@@ -173,7 +173,7 @@ function AddNodeBody({ close }: { readonly close: () => void }) {
         </Alert>
         <Text fw={600}>{t('token.step')}</Text>
         <CodeLine text={`haechi node join ${token.token}`} label={t('token.copyCommand')} />
-        <Text c="dimmed">{t('token.after')} <Anchor href="#" inherit onClick={(event) => { event.preventDefault(); close() }}>{t('token.watch')}</Anchor></Text>
+        <Text c="dimmed">{t('token.after')}</Text>
         <Group justify="flex-end">
           <Button onClick={close}>{t('action.close')}</Button>
         </Group>

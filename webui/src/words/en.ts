@@ -155,7 +155,7 @@ export const en = {
     role: 'Joins as', nodeHint: 'Serves traffic and may hold VIPs.', witnessHint: 'Votes only; for the third site of a pair. 64 MB of memory are enough.',
     lifetime: 'Valid for', minutes_one: '{{count}} minute', minutes_other: '{{count}} minutes', hours_one: '{{count}} hour', hours_other: '{{count}} hours',
     create: 'Create join token', once: 'This token is shown only now', onceText: 'Copy it before you close this window. Valid until',
-    step: 'Run this on the new machine:', copyCommand: 'Copy the join command', after: 'The machine then appears in the list by itself.', watch: 'Show the list',
+    step: 'Run this on the new machine:', copyCommand: 'Copy the join command', after: 'The machine then appears in the list by itself.',
   },
   health: { up: 'Up', down: 'Down', checking: 'Checking', draining: 'Draining', disabled: 'Disabled' },
   memberState: { enabled: 'Enabled', drain: 'Drain', disabled: 'Disabled' },

@@ -153,7 +153,7 @@ export const ko: Translation = {
     role: '참여 역할', nodeHint: '트래픽을 처리하고 VIP를 보유할 수 있습니다.', witnessHint: '투표만 합니다. 2노드 구성의 세 번째 위치에 두며 메모리는 64 MB면 충분합니다.',
     lifetime: '유효 시간', minutes_other: '{{count}}분', hours_other: '{{count}}시간',
     create: '참여 토큰 만들기', once: '이 토큰은 지금만 표시됩니다', onceText: '창을 닫기 전에 복사하십시오. 만료 일시:',
-    step: '새 장비에서 다음 명령을 실행하십시오.', copyCommand: '참여 명령 복사', after: '참여가 끝나면 목록에 자동으로 나타납니다.', watch: '목록 보기',
+    step: '새 장비에서 다음 명령을 실행하십시오.', copyCommand: '참여 명령 복사', after: '참여가 끝나면 목록에 자동으로 나타납니다.',
   },
   health: { up: '정상', down: '다운', checking: '확인 중', draining: '드레인 중', disabled: '사용 안 함' },
   memberState: { enabled: '사용', drain: '드레인', disabled: '사용 안 함' },
