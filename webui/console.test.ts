@@ -106,6 +106,15 @@ async function seriousFaults(page: Page): Promise<string[]> {
     .map((fault) => `${fault.id}: ${fault.nodes.slice(0, 3).map((node) => node.target.join(' ')).join(' | ')}`)
 }
 
+/** The whole page as one would see it in a window that is tall enough. */
+async function wholePage(page: Page, path: string): Promise<void> {
+  const before = page.viewportSize() ?? { width: 1440, height: 900 }
+  const height = await page.evaluate(() => document.documentElement.scrollHeight)
+  await page.setViewportSize({ width: before.width, height: Math.max(before.height, height) })
+  await page.screenshot({ path })
+  await page.setViewportSize(before)
+}
+
 /** Texts that stick out of the page to the right. */
 async function overflow(page: Page): Promise<number> {
   return await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
@@ -135,7 +144,7 @@ for (const language of ['en', 'ko'] as const) {
           t.notRegex(await page.locator('body').innerText(), /\b(nav|word|column|action|overview|pool|vip|listener|node|state)\.[a-z]\w+/, name)
           t.deepEqual(await seriousFaults(page), [], name)
           t.true((await overflow(page)) <= 0, `${name} is wider than the window`)
-          await page.screenshot({ path: shot(name), fullPage: name === 'overview' })
+          await wholePage(page, shot(name))
         }
         t.deepEqual(errors, [])
       })
@@ -146,7 +155,7 @@ for (const language of ['en', 'ko'] as const) {
         await settled(page)
         await page.getByTestId('attention').waitFor()
         t.deepEqual(await seriousFaults(page), [], 'troubled')
-        await page.screenshot({ path: shot('overview-troubled'), fullPage: true })
+        await wholePage(page, shot('overview-troubled'))
         t.deepEqual(errors, [])
       })
       await opened({ language, scheme, scene: 'empty' }, async ({ page, errors }) => {
@@ -169,6 +178,10 @@ for (const language of ['en', 'ko'] as const) {
         await page.screenshot({ path: shot('hand-over-done') })
         await page.goto('/nodes')
         await page.getByTestId('new-token').click()
+        await page.getByTestId('node-name').fill('haechi-3')
+        await page.getByTestId('node-address').fill('10.20.0.14')
+        t.deepEqual(await seriousFaults(page), [], 'add node')
+        await page.screenshot({ path: shot('add-node') })
         await page.getByTestId('create-token').click()
         await page.getByTestId('join-token').waitFor()
         t.deepEqual(await seriousFaults(page), [], 'join token')
@@ -178,7 +191,6 @@ for (const language of ['en', 'ko'] as const) {
         await page.getByTestId('member-editor').getByRole('textbox').nth(1).fill('10.20.1.999')
         await page.getByTestId('add-member').click()
         await page.getByTestId('draft-bar').waitFor()
-        await page.waitForTimeout(50)
         t.deepEqual(await seriousFaults(page), [], 'draft with problems')
         await page.screenshot({ path: shot('pool-draft') })
         await page.getByTestId('member-editor').getByRole('textbox').nth(1).fill('10.20.1.41')
@@ -405,8 +417,14 @@ withBrowser('nodes: a token is shown once with its command, and removing one nee
   await opened({}, async ({ page, fixture }) => {
     await page.goto('/nodes')
     await page.getByTestId('new-token').click()
+    await page.getByTestId('node-name').fill('haechi-3')
+    t.true(await page.getByTestId('create-token').isDisabled())
+    await page.getByTestId('node-address').fill('10.20.0.14')
     await page.getByTestId('create-token').click()
-    t.regex(await page.getByTestId('join-token').locator('code').innerText(), /^haechi node join haechi1\.[\w-]+$/)
+    t.regex(
+      await page.getByTestId('join-token').locator('code').first().innerText(),
+      /^haechi node join haechi1\.[\w-]+ --dir \/var\/lib\/haechi --name haechi-3 --address 10\.20\.0\.14:7400 --api 10\.20\.0\.14:8443 --role node$/,
+    )
     await page.getByTestId('join-token').getByRole('button', { name: 'Close' }).click()
     await page.getByRole('button', { name: 'Remove haechi-w' }).click()
     t.true(await page.getByTestId('confirm').isDisabled())
@@ -440,7 +458,7 @@ withBrowser('overview and hand-over work on a phone', async (t) => {
   await opened({ width: 390, height: 844 }, async ({ page }) => {
     await settled(page)
     t.true((await overflow(page)) <= 0)
-    await page.screenshot({ path: join(screenshots, 'overview-phone.png'), fullPage: true })
+    await wholePage(page, join(screenshots, 'overview-phone.png'))
     await page.getByTestId('hand-over').click()
     await page.getByTestId('hand-over-confirm').click()
     await page.getByTestId('hand-over-progress').and(page.locator('[data-done=true]')).waitFor()

@@ -23,6 +23,10 @@ export interface DataTableProps<Row> {
   readonly rowKey: (row: Row) => string
   /** Text that the filter searches; without it there is no filter. */
   readonly searchText?: (row: Row) => string
+  /** The filter is there for short lists as well: more may be loaded. */
+  readonly alwaysFilter?: boolean
+  /** Cells with several lines begin at the top. */
+  readonly top?: boolean
   readonly minWidth?: number
   readonly pageSize?: number
   readonly testId?: string
@@ -47,7 +51,7 @@ export function DataTable<Row>(props: DataTableProps<Row>) {
   const shown = rows.slice((Math.min(page, pages) - 1) * size, Math.min(page, pages) * size)
   return (
     <>
-      {search !== undefined && props.rows.length > 8 && (
+      {search !== undefined && (props.rows.length > 8 || props.alwaysFilter === true) && (
         <Group px="sm" py={8} gap="sm" className="h-table-tools">
           <TextInput
             size="xs"
@@ -67,7 +71,7 @@ export function DataTable<Row>(props: DataTableProps<Row>) {
         </Group>
       )}
       <Table.ScrollContainer minWidth={props.minWidth ?? 0} type="native">
-        <Table className="h-table" data-testid={props.testId}>
+        <Table className={props.top === true ? 'h-table h-table-top' : 'h-table'} data-testid={props.testId}>
           <caption className="h-hidden">{props.caption}</caption>
           <Table.Thead>
             <Table.Tr>

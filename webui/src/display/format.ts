@@ -10,7 +10,7 @@ export interface Quantity {
 export interface Format {
   /** A plain count, grouped. */
   readonly count: (value: number) => string
-  /** Events per second, one decimal below 100. */
+  /** Events per second, one decimal below 100; what would be rounded to nothing is `<0.1`. */
   readonly rate: (value: number) => string
   /** Bytes per second, decimal steps as in network speeds. */
   readonly speed: (bytesPerSecond: number) => Quantity
@@ -44,7 +44,7 @@ export function makeFormat(language: string, words: { readonly [unit in 'd' | 'h
   const part = (value: number, unit: string) => `${whole.format(value)}${glue}${unit}`
   return {
     count: (value) => whole.format(value),
-    rate: (value) => (value === 0 || value >= 99.95 ? whole.format(value) : tenth.format(value)),
+    rate: (value) => (value > 0 && value < 0.05 ? `<${tenth.format(0.1)}` : value === 0 || value >= 99.95 ? whole.format(value) : tenth.format(value)),
     speed: (value) => steps(value, 1000, ['B/s', 'kB/s', 'MB/s', 'GB/s']),
     memory: (value) => steps(value, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB']),
     span: (milliseconds) => {

@@ -50,14 +50,19 @@ export function NumberField(props: Bound & { readonly value: number; readonly on
       }}
       allowDecimal={false}
       clampBehavior="none"
-      {...(props.unit === undefined ? {} : { rightSection: <span className="h-unit">{props.unit}</span>, rightSectionWidth: 12 + props.unit.length * 8 })}
+      {...(props.unit === undefined ? {} : { rightSection: <span className="h-unit">{props.unit}</span>, rightSectionWidth: 16 + unitWidth(props.unit) })}
     />
   )
 }
 
+/** Hangul is wider than Latin; pixels. */
+function unitWidth(unit: string): number {
+  return [...unit].reduce((width, character) => width + (character >= '\u1100' ? 12 : 7), 0)
+}
+
 export function DurationField(props: Bound & { readonly value: string; readonly onChange: (value: string) => void }) {
   const { t } = useTranslation()
-  return <TextField {...props} placeholder={t('field.durationExample')} mono />
+  return <TextField {...props} placeholder={t('field.durationExample')} />
 }
 
 export interface Choice {

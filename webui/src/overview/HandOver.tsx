@@ -94,10 +94,9 @@ function Progress(props: { readonly overview: ClusterOverview; readonly run: Run
   const [now, setNow] = useState(() => Date.now())
   const moved = overview.vips.filter((vip) => vip.holder === run.target)
   const done = accepted && moved.length === overview.vips.length
-  // The clock stops with the last step, so that what it shows then is how long it took.
+  // The clock is read once more when the last step is done and then stops: what it shows is how long it took.
   useEffect(() => {
-    if (done) return
-    const timer = setInterval(() => setNow(Date.now()), 100)
+    const timer = done ? setTimeout(() => setNow(Date.now()), 0) : setInterval(() => setNow(Date.now()), 100)
     return () => clearInterval(timer)
   }, [done])
   const late = !done && now - run.startedEpochMs > patienceMs

@@ -20,6 +20,8 @@ export interface TrafficPlotProps {
   readonly lines: readonly Line[]
   readonly points: readonly TrafficPoint[]
   readonly nowEpochMs: number
+  /** The scale reaches at least this high, so that a quiet cluster looks quiet. */
+  readonly leastTop: number
   readonly format: (value: number) => Quantity
 }
 
@@ -32,8 +34,6 @@ interface Latest {
 }
 
 const plotHeight = 150
-/** The axis of a quiet cluster still has a scale. */
-const leastTop = 1
 
 export default function TrafficPlot(props: TrafficPlotProps) {
   const { t } = useTranslation()
@@ -42,7 +42,7 @@ export default function TrafficPlot(props: TrafficPlotProps) {
   const place = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot>(undefined)
   const [at, setAt] = useState<number | null>(null)
-  const { lines, points, nowEpochMs } = props
+  const { lines, points, nowEpochMs, leastTop } = props
   const data = useMemo<uPlot.AlignedData>(
     () => [points.map((point) => point.atEpochMs / 1000), ...lines.map((line) => points.map(line.value))],
     [points, lines],
@@ -73,7 +73,7 @@ export default function TrafficPlot(props: TrafficPlotProps) {
           y: { range: (_self, _low, high) => [0, Math.max(leastTop, (high ?? 0) * 1.1)] },
         },
         axes: [
-          { ...axis, space: 70, values: (_self, splits) => splits.map((split) => latest.current.clock(split * 1000).slice(0, 5)), incrs: [60, 120, 300] },
+          { ...axis, size: 22, space: 70, values: (_self, splits) => splits.map((split) => latest.current.clock(split * 1000).slice(0, 5)), incrs: [60, 120, 300] },
           {
             ...axis,
             size: 66,
@@ -105,7 +105,7 @@ export default function TrafficPlot(props: TrafficPlotProps) {
       made.destroy()
       plot.current = undefined
     }
-  }, [scheme, colors])
+  }, [scheme, colors, leastTop])
 
   useEffect(() => plot.current?.setData(data), [data])
 

@@ -23,7 +23,7 @@ export function Audit() {
       title: t('audit.detail'),
       cell: (row) => (
         <>
-          {row.revision !== null && <Anchor component={Link} href={`/revisions/${row.revision}`} underline="always">{t('diff.revision', { revision: row.revision })}</Anchor>} {row.detail}
+          {row.revision !== null && <Anchor component={Link} href={`/revisions/${row.revision}`} underline="always">{t('diff.revision', { revision: row.revision })}</Anchor>} <span className="h-lines">{row.detail}</span>
         </>
       ),
     },
@@ -45,7 +45,7 @@ export function Audit() {
             rows={rows}
             rowKey={(row) => String(row.index)}
             searchText={(row) => `${row.actor.name} ${row.actor.from} ${row.actor.node} ${row.action} ${actionText(row.action)} ${row.detail}`}
-            pageSize={1000}
+            pageSize={1000} alwaysFilter top
             minWidth={900}
             testId="audit-list"
           />

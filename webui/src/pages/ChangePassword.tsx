@@ -3,9 +3,9 @@ import { useEffect, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { Button, Group, Modal, Paper, PasswordInput, Stack, Text, Title } from '@mantine/core'
 import { useForm } from '@mantine/form'
-import { notifications } from '@mantine/notifications'
 import { ApiFailure } from '../api/client.ts'
 import { changePassword, signOut } from '../api/session.ts'
+import { notify } from '../display/notify.ts'
 import { useFailureText } from '../display/Panel.tsx'
 import { LanguageMenu, Mark, ThemeMenu } from '../shell/Header.tsx'
 
@@ -65,7 +65,7 @@ function PasswordForm(props: { readonly name: string; readonly cancel: string; r
     setBusy(true)
     try {
       await changePassword(current, next)
-      notifications.show({ message: t('password.done') })
+      notify(t('password.done'))
       props.done()
     } catch (error) {
       const wrong = error instanceof ApiFailure && (error.status === 401 || error.status === 403)

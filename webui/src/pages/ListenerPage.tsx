@@ -1,6 +1,6 @@
 /** Editor of one listener: where it listens, its ordered routes, timeouts and limits. */
 import { useTranslation } from 'react-i18next'
-import { ActionIcon, Group, SegmentedControl, SimpleGrid, Text, Tooltip } from '@mantine/core'
+import { ActionIcon, Group, SimpleGrid, Text, Tooltip } from '@mantine/core'
 import { IconArrowDown, IconArrowUp, IconPlus, IconTrash } from '@tabler/icons-react'
 import type { ConfigurationDocument, Listener, Route } from '../../../node/api/types.ts'
 import { useOverviewPart } from '../api/queries.ts'
@@ -74,46 +74,31 @@ const noPool = ''
 
 function Place({ listener, pointer, set, document }: Part & { readonly document: ConfigurationDocument }) {
   const { t } = useTranslation()
-  const { mayEdit } = useEditing()
   const onVip = listener.address === undefined
   const pools = document.pools.map((pool) => ({ value: pool.name, label: pool.name }))
   return (
     <Panel title={t('listener.place')}>
       <SimpleGrid cols={{ base: 1, xs: 2, lg: 4 }} spacing="sm" verticalSpacing="sm">
-        <div>
-          <Group justify="space-between" mb={4} gap="xs">
-            <Text size="sm" fw={500}>{t('listener.on')}</Text>
-            <SegmentedControl
-              aria-label={t('listener.on')}
-              disabled={!mayEdit}
-              value={onVip ? 'vip' : 'address'}
-              onChange={(value) =>
-                set('', (old) => {
-                  const { vip: _vip, address: _address, ...rest } = old
-                  return value === 'vip' ? { ...rest, vip: document.vips[0]?.name ?? '' } : { ...rest, address: '' }
-                })
-              }
-              data={[
-                { value: 'vip', label: t('word.vip') },
-                { value: 'address', label: t('listener.ownAddress') },
-              ]}
-            />
-          </Group>
-          {onVip ? (
-            <ChoiceField
-              inTable={false}
-              pointer={`${pointer}/vip`}
-              label={t('word.vip')}
-              hint={document.vips.length === 0 ? t('listener.vipFirst') : t('listener.vipHint')}
-              value={listener.vip ?? ''}
-              choices={document.vips.map((vip) => ({ value: vip.name, label: `${vip.name} (${vip.address === '' ? '?' : vip.address})` }))}
-              onChange={(value) => set('vip', (old) => ({ ...old, vip: value }))}
-              testId="listener-vip"
-            />
-          ) : (
-            <TextField mono pointer={`${pointer}/address`} label={t('column.address')} hint={t('listener.addressHint')} placeholder="0.0.0.0" value={listener.address ?? ''} onChange={(value) => set('address', (old) => ({ ...old, address: value.trim() }))} />
-          )}
-        </div>
+        <ChoiceField
+          pointer={onVip ? `${pointer}/vip` : `${pointer}/on`}
+          label={t('listener.on')}
+          hint={!onVip ? t('listener.ownAddressHint') : document.vips.length === 0 ? t('listener.vipFirst') : t('listener.vipHint')}
+          value={onVip ? `vip ${listener.vip ?? ''}` : 'address'}
+          choices={[
+            ...document.vips.map((vip) => ({ value: `vip ${vip.name}`, label: t('listener.onVip', { name: vip.name, address: vip.address === '' ? '?' : vip.address }) })),
+            { value: 'address', label: t('listener.ownAddress') },
+          ]}
+          onChange={(value) =>
+            set('', (old) => {
+              const { vip: _vip, address: _address, ...rest } = old
+              return value === 'address' ? { ...rest, address: '' } : { ...rest, vip: value.slice('vip '.length) }
+            })
+          }
+          testId="listener-on"
+        />
+        {!onVip && (
+          <TextField mono pointer={`${pointer}/address`} label={t('column.address')} hint={t('listener.addressHint')} placeholder="0.0.0.0" value={listener.address ?? ''} onChange={(value) => set('address', (old) => ({ ...old, address: value.trim() }))} testId="listener-address" />
+        )}
         <NumberField pointer={`${pointer}/port`} label={t('column.port')} hint={t('listener.portHint')} value={listener.port} onChange={(port) => set('port', (old) => ({ ...old, port }))} testId="listener-port" />
         <ChoiceField
           pointer={`${pointer}/protocol`}

@@ -1,11 +1,11 @@
 /** The cluster's nodes: their part in consensus, how they are, and how one joins or leaves. */
 import { useState } from 'react'
 import { useTranslation } from 'react-i18next'
-import { ActionIcon, Alert, Button, Group, Modal, NativeSelect, Radio, Stack, Text, Tooltip } from '@mantine/core'
+import { ActionIcon, Alert, Button, Group, Modal, NativeSelect, Radio, SimpleGrid, Stack, Text, TextInput, Tooltip } from '@mantine/core'
 import { IconCrown, IconExternalLink, IconPlus, IconTrash } from '@tabler/icons-react'
 import type { ClusterOverview, JoinToken, NodeView } from '../../../node/api/types.ts'
 import { call } from '../api/client.ts'
-import { queries, useOverview } from '../api/queries.ts'
+import { queries, useOverview, useOverviewPart } from '../api/queries.ts'
 import { useMay } from '../api/session.ts'
 import { RoleButton } from '../display/Allowed.tsx'
 import { Confirm } from '../display/Confirm.tsx'
@@ -14,6 +14,7 @@ import { useFormat } from '../display/format.ts'
 import { FailureNote, PageHead, Panel, Waiting } from '../display/Panel.tsx'
 import { Status } from '../display/Status.tsx'
 import { CodeLine, Instant, Since, Unit } from '../display/Values.tsx'
+import { isAddress, isName } from '../draft/checks.ts'
 import { logLag } from '../overview/attention.ts'
 import { NodeState } from '../overview/health.tsx'
 import { consoleOf } from '../shell/ConnectionBanner.tsx'
@@ -137,23 +138,41 @@ function List({ overview }: { readonly overview: ClusterOverview }) {
 }
 
 const lifetimes = [15, 60, 240, 1440]
+/** Where the packages put it. */
+const dataDirectory = '/var/lib/haechi'
 
 function AddNode({ opened, close }: { readonly opened: boolean; readonly close: () => void }) {
   const { t } = useTranslation()
   return (
-    <Modal opened={opened} onClose={close} title={t('node.add')} size={640} closeButtonProps={{ 'aria-label': t('action.close') }}>
+    <Modal opened={opened} onClose={close} title={t('node.add')} size={680} closeButtonProps={{ 'aria-label': t('action.close') }}>
       {opened && <AddNodeBody close={close} />}
     </Modal>
   )
 }
 
+/** Port of `host:port`. */
+function portOf(address: string | undefined, fallback: string): string {
+  return /:(\d+)$/.exec(address ?? '')?.[1] ?? fallback
+}
+
 function AddNodeBody({ close }: { readonly close: () => void }) {
   const { t } = useTranslation()
+  const nodes = useOverviewPart((overview) => overview.nodes) ?? []
   const [role, setRole] = useState<'node' | 'witness'>('node')
+  const [name, setName] = useState('')
+  const [address, setAddress] = useState('')
   const [ttlMinutes, setTtlMinutes] = useState(60)
   const [token, setToken] = useState<JoinToken>()
   const [failure, setFailure] = useState<unknown>()
   const [busy, setBusy] = useState(false)
+
+  const taken = nodes.some((node) => node.id === name)
+  const nameFault = name === '' ? undefined : !isName(name) ? t('check.name') : taken ? t('check.duplicateName', { value: name }) : undefined
+  const addressFault = address === '' || isAddress(address) ? undefined : t('check.address')
+  const ready = name !== '' && address !== '' && nameFault === undefined && addressFault === undefined
+  // The new machine listens on the ports that this node uses.
+  const self = nodes.find((node) => node.self)
+  const at = (port: string) => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`)
   const create = async () => {
     setBusy(true)
     setFailure(undefined)
@@ -166,13 +185,17 @@ function AddNodeBody({ close }: { readonly close: () => void }) {
     }
   }
   if (token !== undefined) {
+    const api = role === 'node' ? ` --api ${at(portOf(self?.apiAddress, '8443'))}` : ''
+    const join = `haechi node join ${token.token} --dir ${dataDirectory} --name ${name} --address ${at(portOf(self?.address, '7400'))}${api} --role ${role}`
     return (
       <Stack gap="sm" data-testid="join-token">
         <Alert color="yellow" variant="light" className="h-alert-warn" title={t('token.once')}>
           {t('token.onceText')} <Instant at={token.expiresEpochMs} />
         </Alert>
         <Text fw={600}>{t('token.step')}</Text>
-        <CodeLine text={`haechi node join ${token.token}`} label={t('token.copyCommand')} />
+        <CodeLine text={join} label={t('token.copyCommand')} />
+        <Text fw={600}>{t('token.start')}</Text>
+        <CodeLine text={`haechi ${role === 'node' ? 'start' : 'witness'} --dir ${dataDirectory}`} label={t('token.copyStart')} />
         <Text c="dimmed">{t('token.after')}</Text>
         <Group justify="flex-end">
           <Button onClick={close}>{t('action.close')}</Button>
@@ -181,25 +204,36 @@ function AddNodeBody({ close }: { readonly close: () => void }) {
     )
   }
   return (
-    <Stack gap="sm">
-      <Text c="dimmed">{t('token.note')}</Text>
-      <Radio.Group label={t('token.role')} value={role} onChange={(value) => setRole(value as 'node' | 'witness')}>
-        <Stack gap={6} mt={6}>
-          <Radio value="node" label={t('word.node')} description={t('token.nodeHint')} />
-          <Radio value="witness" label={t('node.witness')} description={t('token.witnessHint')} />
-        </Stack>
-      </Radio.Group>
-      <NativeSelect
-        label={t('token.lifetime')}
-        value={String(ttlMinutes)}
-        onChange={(event) => setTtlMinutes(Number(event.currentTarget.value))}
-        data={lifetimes.map((minutes) => ({ value: String(minutes), label: minutes < 60 ? t('token.minutes', { count: minutes }) : t('token.hours', { count: minutes / 60 }) }))}
-      />
-      {failure !== undefined && <FailureNote error={failure} />}
-      <Group justify="flex-end" gap="xs">
-        <Button variant="default" onClick={close}>{t('action.cancel')}</Button>
-        <Button onClick={() => void create()} loading={busy} data-testid="create-token">{t('token.create')}</Button>
-      </Group>
-    </Stack>
+    <form
+      onSubmit={(event) => {
+        event.preventDefault()
+        if (ready) void create()
+      }}
+    >
+      <Stack gap="sm">
+        <Text c="dimmed">{t('token.note')}</Text>
+        <Radio.Group label={t('token.role')} value={role} onChange={(value) => setRole(value as 'node' | 'witness')}>
+          <Stack gap={6} mt={6}>
+            <Radio value="node" label={t('word.node')} description={t('token.nodeHint')} />
+            <Radio value="witness" label={t('node.witness')} description={t('token.witnessHint')} />
+          </Stack>
+        </Radio.Group>
+        <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="sm">
+          <TextInput label={t('token.name')} description={t('field.nameHint')} error={nameFault} value={name} onChange={(event) => setName(event.currentTarget.value)} autoComplete="off" spellCheck={false} data-autofocus data-testid="node-name" />
+          <TextInput label={t('token.address')} description={t('token.addressHint')} error={addressFault} value={address} onChange={(event) => setAddress(event.currentTarget.value.trim())} autoComplete="off" spellCheck={false} data-testid="node-address" />
+        </SimpleGrid>
+        <NativeSelect
+          label={t('token.lifetime')}
+          value={String(ttlMinutes)}
+          onChange={(event) => setTtlMinutes(Number(event.currentTarget.value))}
+          data={lifetimes.map((minutes) => ({ value: String(minutes), label: minutes < 60 ? t('token.minutes', { count: minutes }) : t('token.hours', { count: minutes / 60 }) }))}
+        />
+        {failure !== undefined && <FailureNote error={failure} />}
+        <Group justify="flex-end" gap="xs">
+          <Button variant="default" onClick={close}>{t('action.cancel')}</Button>
+          <Button type="submit" disabled={!ready} loading={busy} data-testid="create-token">{t('token.create')}</Button>
+        </Group>
+      </Stack>
+    </form>
   )
 }

@@ -163,9 +163,9 @@ function Traffic({ overview }: { readonly overview: ClusterOverview }) {
     <Panel title={t('traffic.title')} note={t('traffic.note')} className="h-traffic">
       <Suspense fallback={<Waiting lines={6} />}>
         <div className="h-plots" data-testid="traffic">
-          <TrafficPlot title={t('traffic.requests')} lines={lines.requests} format={rate} {...shared} />
-          <TrafficPlot title={t('traffic.errors')} lines={lines.errors} format={rate} {...shared} />
-          <TrafficPlot title={t('traffic.bytes')} lines={lines.bytes} format={format.speed} {...shared} />
+          <TrafficPlot title={t('traffic.requests')} lines={lines.requests} format={rate} leastTop={10} {...shared} />
+          <TrafficPlot title={t('traffic.errors')} lines={lines.errors} format={rate} leastTop={1} {...shared} />
+          <TrafficPlot title={t('traffic.bytes')} lines={lines.bytes} format={format.speed} leastTop={1000} {...shared} />
         </div>
       </Suspense>
     </Panel>
@@ -186,8 +186,8 @@ function Vips({ overview, handOver }: { readonly overview: ClusterOverview; read
         : vip.holder === '' ? <Status kind="bad">{t('vip.nobody')}</Status>
         : <Status kind="ok">{vip.holder}</Status>,
     },
-    { key: 'since', title: t('vip.since'), numeric: true, cell: (vip) => (vip.holder === '' ? '–' : <Since at={vip.sinceEpochMs} />) },
-    { key: 'lease', title: t('vip.lease'), numeric: true, cell: (vip) => (vip.holder === '' ? '–' : <Unit value={format.count(vip.leaseRemainingMs)} unit="ms" />) },
+    { key: 'since', title: t('vip.since'), numeric: true, wide: true, cell: (vip) => (vip.holder === '' ? '–' : <Since at={vip.sinceEpochMs} />) },
+    { key: 'lease', title: t('vip.lease'), numeric: true, wide: true, cell: (vip) => (vip.holder === '' ? '–' : <Unit value={format.count(vip.leaseRemainingMs)} unit="ms" />) },
   ]
   const blocked = overview.vips.length === 0 ? t('handOver.noVip') : !overview.quorum ? t('handOver.noQuorum') : targetsOf(overview).length === 0 ? t('handOver.noTarget') : undefined
   return (
@@ -203,7 +203,7 @@ function Vips({ overview, handOver }: { readonly overview: ClusterOverview; read
     >
       {overview.vips.length === 0 ? (
         <EmptyState title={t('vip.none')} next={t('vip.noneNext')}>
-          <Button component={Link} href="/vips">{t('vip.goTo')}</Button>
+          <Button component={Link} href="/vips" variant="default">{t('vip.goTo')}</Button>
         </EmptyState>
       ) : (
         <DataTable caption={t('nav.vips')} columns={columns} rows={overview.vips} rowKey={(vip) => vip.name} searchText={(vip) => `${vip.name} ${vip.address} ${vip.holder}`} pageSize={10} />
@@ -238,6 +238,7 @@ function Nodes({ overview }: { readonly overview: ClusterOverview }) {
       key: 'lag',
       title: t('node.lag'),
       numeric: true,
+      wide: true,
       cell: (node) => {
         const lag = logLag(overview, node.id)
         return lag === null ? '–' : <Unit value={format.count(lag)} unit={t('unit.entries', { count: lag })} />
@@ -262,16 +263,16 @@ function Listeners({ listeners, hasPools }: { readonly listeners: readonly Liste
   const format = useFormat()
   const columns: Column<ListenerView>[] = [
     { key: 'name', title: t('word.listener'), cell: (listener) => <Anchor component={Link} href={`/listeners/${listener.name}`}>{listener.name}</Anchor> },
-    { key: 'place', title: t('column.address'), cell: (listener) => <span className="h-mono">{place(listener.address, listener.port)}</span> },
+    { key: 'place', title: t('column.address'), wide: true, cell: (listener) => <span className="h-mono">{place(listener.address, listener.port)}</span> },
     { key: 'protocol', title: t('column.protocol'), cell: (listener) => listener.protocol.toUpperCase(), wide: true },
     {
       key: 'state',
       title: t('column.state'),
       cell: (listener) => (listener.problems.length === 0 ? <Status kind="ok">{t('listener.listening')}</Status> : <Status kind="bad">{listener.problems.join(' · ')}</Status>),
     },
-    { key: 'connections', title: t('column.connections'), numeric: true, cell: (listener) => format.count(listener.connections) },
+    { key: 'connections', title: t('column.connections'), numeric: true, wide: true, cell: (listener) => format.count(listener.connections) },
     { key: 'requests', title: t('column.requests'), numeric: true, cell: (listener) => <Rate value={listener.requestsPerSecond} /> },
-    { key: 'errors', title: t('column.errors'), numeric: true, cell: (listener) => <span className={listener.errorsPerSecond > 0 ? 'h-status-bad' : ''}><Rate value={listener.errorsPerSecond} /></span> },
+    { key: 'errors', title: t('column.errors'), numeric: true, cell: (listener) => <span className={listener.errorsPerSecond >= 0.05 ? 'h-status-bad' : ''}><Rate value={listener.errorsPerSecond} /></span> },
     { key: 'in', title: t('column.in'), numeric: true, wide: true, cell: (listener) => <Speed value={listener.bytesInPerSecond} /> },
     { key: 'out', title: t('column.out'), numeric: true, wide: true, cell: (listener) => <Speed value={listener.bytesOutPerSecond} /> },
   ]
@@ -279,7 +280,7 @@ function Listeners({ listeners, hasPools }: { readonly listeners: readonly Liste
     <Panel title={t('nav.listeners')} flush testId="listeners">
       {listeners.length === 0 ? (
         <EmptyState title={t('listener.none')} next={hasPools ? t('listener.noneNext') : t('listener.nonePoolFirst')}>
-          <Button component={Link} href={hasPools ? '/listeners' : '/pools'}>{hasPools ? t('listener.goTo') : t('pool.goTo')}</Button>
+          <Button component={Link} href={hasPools ? '/listeners' : '/pools'} variant={hasPools ? 'filled' : 'default'}>{hasPools ? t('listener.goTo') : t('pool.goTo')}</Button>
         </EmptyState>
       ) : (
         <DataTable
@@ -329,7 +330,7 @@ function Pools({ pools }: { readonly pools: readonly PoolView[] }) {
     },
     { key: 'state', title: t('pool.health'), cell: (pool) => <PoolState up={pool.up} members={pool.members.length} /> },
     { key: 'balance', title: t('pool.balance'), cell: (pool) => t(`balance.${pool.balance as 'round-robin'}`, { defaultValue: pool.balance }), wide: true },
-    { key: 'active', title: t('column.active'), numeric: true, cell: (pool) => format.count(pool.active) },
+    { key: 'active', title: t('column.active'), numeric: true, wide: true, cell: (pool) => format.count(pool.active) },
     { key: 'requests', title: t('column.requests'), numeric: true, cell: (pool) => <Rate value={pool.requestsPerSecond} /> },
   ]
   return (
@@ -358,14 +359,14 @@ function Members({ pool }: { readonly pool: PoolView }) {
   const format = useFormat()
   const columns: Column<MemberView>[] = [
     { key: 'name', title: t('word.member'), cell: (member) => member.name, width: '16%' },
-    { key: 'place', title: t('column.address'), cell: (member) => <span className="h-mono">{place(member.address, member.port)}</span>, width: '18%' },
+    { key: 'place', title: t('column.address'), wide: true, cell: (member) => <span className="h-mono">{place(member.address, member.port)}</span>, width: '18%' },
     { key: 'health', title: t('pool.health'), cell: (member) => <Health health={member.health} />, width: '11%' },
-    { key: 'since', title: t('member.since'), numeric: true, cell: (member) => <Since at={member.healthSinceEpochMs} />, width: '11%' },
+    { key: 'since', title: t('member.since'), numeric: true, wide: true, cell: (member) => <Since at={member.healthSinceEpochMs} />, width: '11%' },
     { key: 'probe', title: t('member.lastProbe'), cell: (member) => <span className="h-dim">{member.lastProbe === '' ? '–' : member.lastProbe}</span>, wide: true },
     { key: 'weight', title: t('member.weight'), numeric: true, cell: (member) => member.weight, width: '7%', wide: true },
-    { key: 'active', title: t('column.active'), numeric: true, cell: (member) => format.count(member.active), width: '7%' },
+    { key: 'active', title: t('column.active'), numeric: true, wide: true, cell: (member) => format.count(member.active), width: '7%' },
     { key: 'requests', title: t('column.requests'), numeric: true, cell: (member) => <Rate value={member.requestsPerSecond} />, width: '9%' },
-    { key: 'errors', title: t('column.errors'), numeric: true, cell: (member) => <span className={member.errorsPerSecond > 0 ? 'h-status-bad' : ''}><Rate value={member.errorsPerSecond} /></span>, width: '9%' },
+    { key: 'errors', title: t('column.errors'), numeric: true, cell: (member) => <span className={member.errorsPerSecond >= 0.05 ? 'h-status-bad' : ''}><Rate value={member.errorsPerSecond} /></span>, width: '9%' },
   ]
   return <DataTable caption={t('pool.members', { name: pool.name })} columns={columns} rows={pool.members} rowKey={(member) => member.name} pageSize={membersShown} testId={`members-${pool.name}`} />
 }

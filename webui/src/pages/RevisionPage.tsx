@@ -30,7 +30,7 @@ export function RevisionPage({ revision }: { readonly revision: number }) {
   const diff = useDiff(newer, older)
   const [view, setView] = useState('unified')
   const [rollingBack, setRollingBack] = useState(false)
-  const name = (n: number) => (n === 0 ? t('diff.empty') : t('diff.revision', { revision: n }))
+  const name = (n: number) => (n === 0 ? t('diff.empty') : t('diff.name', { revision: n }))
   return (
     <>
       <PageHead

@@ -58,7 +58,7 @@ export function Revisions() {
         {revisions.error !== null ? <FailureNote error={revisions.error} retry={() => void revisions.refetch()} />
         : revisions.isPending ? <Waiting />
         : rows.length === 0 ? <EmptyState title={t('revision.none')} next={t('revision.noneNext')} />
-        : <DataTable caption={t('nav.revisions')} columns={columns} rows={rows} rowKey={(row) => String(row.revision)} searchText={(row) => `${row.revision} ${row.author} ${row.comment} ${row.summary.join(' ')}`} pageSize={1000} minWidth={880} testId="revision-list" />}
+        : <DataTable caption={t('nav.revisions')} columns={columns} rows={rows} rowKey={(row) => String(row.revision)} searchText={(row) => `${row.revision} ${row.author} ${row.comment} ${row.summary.join(' ')}`} pageSize={1000} alwaysFilter top minWidth={880} testId="revision-list" />}
         {revisions.hasNextPage && (
           <Center py="sm">
             <Button variant="default" loading={revisions.isFetchingNextPage} onClick={() => void revisions.fetchNextPage()}>{t('table.older')}</Button>

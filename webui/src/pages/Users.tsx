@@ -4,7 +4,6 @@ import { useTranslation } from 'react-i18next'
 import { Button, Group, Modal, NativeSelect, PasswordInput, Stack, Text, TextInput } from '@mantine/core'
 import { IconPlus } from '@tabler/icons-react'
 import { useForm } from '@mantine/form'
-import { notifications } from '@mantine/notifications'
 import type { UserRole, UserView } from '../../../node/api/types.ts'
 import { call } from '../api/client.ts'
 import { queries, useUsers } from '../api/queries.ts'
@@ -12,6 +11,7 @@ import { currentUserName, useMay } from '../api/session.ts'
 import { RoleButton } from '../display/Allowed.tsx'
 import { Confirm } from '../display/Confirm.tsx'
 import { DataTable, type Column } from '../display/DataTable.tsx'
+import { notify } from '../display/notify.ts'
 import { EmptyState, FailureNote, PageHead, Panel, Waiting } from '../display/Panel.tsx'
 import { Status } from '../display/Status.tsx'
 import { minimumPasswordLength } from './ChangePassword.tsx'
@@ -105,7 +105,7 @@ function AddUserForm({ users, close }: { readonly users: readonly UserView[]; re
     try {
       await call('PUT', `/users/${encodeURIComponent(name)}`, { body: { role, password, mustChangePassword: true } })
       refresh()
-      notifications.show({ message: t('user.added', { name }) })
+      notify(t('user.added', { name }))
       close()
     } catch (error) {
       setFailure(error)

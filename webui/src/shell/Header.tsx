@@ -16,7 +16,7 @@ export function Mark() {
   return (
     <svg viewBox="0 0 32 32" width="22" height="22" aria-hidden focusable="false">
       <rect width="32" height="32" rx="6" fill="#1d5593" />
-      <path d="M8 25V9.5M24 25V9.5M5.5 8h21M8 14.5h16" fill="none" stroke="#fff" strokeWidth="3" strokeLinecap="round" />
+      <path d="M9.5 7v18M22.5 7v18M9.5 16h13" fill="none" stroke="#fff" strokeWidth="3" strokeLinecap="round" />
     </svg>
   )
 }

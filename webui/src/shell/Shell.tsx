@@ -6,7 +6,6 @@ import {
   IconActivity, IconArrowsSplit2, IconFileCode, IconHistory, IconListDetails, IconNetwork, IconServer2, IconStack2, IconUsers,
 } from '@tabler/icons-react'
 import { useDisclosure } from '@mantine/hooks'
-import { notifications } from '@mantine/notifications'
 import { Link, Route, Switch, useLocation } from 'wouter'
 import { connectLive } from '../api/live.ts'
 import { queries, rememberOverview } from '../api/queries.ts'
@@ -14,6 +13,7 @@ import { currentUserName, sessionEnded } from '../api/session.ts'
 import { ErrorBoundary } from './ErrorBoundary.tsx'
 import { EditingProvider, useEditing } from '../draft/document.tsx'
 import { DraftBar } from '../draft/DraftBar.tsx'
+import { notify } from '../display/notify.ts'
 import { EmptyState, Waiting } from '../display/Panel.tsx'
 import { Overview } from '../pages/Overview.tsx'
 import { ConnectionBanner } from './ConnectionBanner.tsx'
@@ -71,10 +71,7 @@ function Frame() {
           void queries.invalidateQueries({ queryKey: ['revisions'] })
           void queries.invalidateQueries({ queryKey: ['audit'] })
           if (message.author !== currentUserName()) {
-            notifications.show({
-              title: t('live.revisionTitle', { revision: message.revision, author: message.author }),
-              message: message.comment === '' ? t('live.noComment') : message.comment,
-            })
+            notify(message.comment === '' ? t('live.noComment') : message.comment, t('live.revisionTitle', { revision: message.revision, author: message.author }))
           }
         }
       }),
@@ -149,7 +146,11 @@ function Frame() {
           </Suspense>
         </ErrorBoundary>
       </AppShell.Main>
-      <AppShell.Footer>{draft !== undefined && <DraftBar review={review.open} />}</AppShell.Footer>
+      {draft !== undefined && (
+        <AppShell.Footer>
+          <DraftBar review={review.open} />
+        </AppShell.Footer>
+      )}
       <Suspense fallback={null}>
         <Review opened={reviewing} close={review.close} />
       </Suspense>

@@ -153,7 +153,8 @@ export const ko: Translation = {
     role: '참여 역할', nodeHint: '트래픽을 처리하고 VIP를 보유할 수 있습니다.', witnessHint: '투표만 합니다. 2노드 구성의 세 번째 위치에 두며 메모리는 64 MB면 충분합니다.',
     lifetime: '유효 시간', minutes_other: '{{count}}분', hours_other: '{{count}}시간',
     create: '참여 토큰 만들기', once: '이 토큰은 지금만 표시됩니다', onceText: '창을 닫기 전에 복사하십시오. 만료 일시:',
-    step: '새 장비에서 다음 명령을 실행하십시오.', copyCommand: '참여 명령 복사', after: '참여가 끝나면 목록에 자동으로 나타납니다.',
+    name: '새 장비 이름', address: '새 장비 IP 주소', addressHint: '다른 노드가 접속할 주소.',
+    step: '1. 새 장비에서 다음 명령을 실행하십시오.', copyCommand: '참여 명령 복사', start: '2. 노드를 시작하십시오.', copyStart: '시작 명령 복사', after: '참여가 끝나면 목록에 자동으로 나타납니다.',
   },
   health: { up: '정상', down: '다운', checking: '확인 중', draining: '드레인 중', disabled: '사용 안 함' },
   memberState: { enabled: '사용', drain: '드레인', disabled: '사용 안 함' },
@@ -193,8 +194,8 @@ export const ko: Translation = {
     create: '리스너 추가', createNote: '트래픽을 받는 주소와 포트입니다.', goTo: '리스너로 이동',
     note: '트래픽을 받는 주소와 포트입니다.', pageNote: '트래픽을 받는 주소와 포트입니다.',
     none: '리스너가 없습니다', noneNext: '리스너는 VIP에서 트래픽을 받아 풀로 보냅니다.', nonePoolFirst: '리스너는 풀로 트래픽을 보내므로 풀을 먼저 만드십시오.',
-    now: '현재 상태', place: '수신 위치와 보낼 풀', on: '수신 위치', ownAddress: '주소',
-    vipHint: 'VIP를 보유한 노드에서 응답합니다.', vipFirst: 'VIP가 없습니다. VIP를 먼저 추가하거나 주소를 지정하십시오.', addressHint: '모든 노드에서 이 주소로 수신합니다.',
+    now: '현재 상태', place: '수신 위치와 보낼 풀', on: '수신 위치', onVip: 'VIP {{name}} ({{address}})', ownAddress: '모든 노드의 특정 주소',
+    vipHint: 'VIP를 보유한 노드에서 응답합니다.', ownAddressHint: '모든 노드에서 같은 주소로 수신합니다. 예: 0.0.0.0', vipFirst: 'VIP가 없습니다. VIP를 먼저 추가하거나 주소를 지정하십시오.', addressHint: '모든 노드에서 이 주소로 수신합니다.',
     portHint: '1~65535', defaultPool: '기본 풀', defaultPoolHint: '일치하는 라우트가 없는 요청을 받습니다. 없으면 404입니다.', tcpPoolHint: '모든 연결을 받습니다.',
     limits: '제한 시간과 한도', limitsNote: '노드별 기준',
     requestHeadTimeout: '요청 헤더 제한 시간', requestHeadTimeoutHint: '요청 헤더 전체를 받는 최대 시간.',
@@ -254,7 +255,7 @@ export const ko: Translation = {
   },
   changes: { none: '차이가 없습니다.', added: '추가', removed: '삭제', changed: '변경' },
   diff: {
-    title: '{{from}} → {{to}}', revision: '리비전 {{revision}}', empty: '빈 구성', against: '비교 대상', previous: '이전 리비전', current: '현재 적용', list: '변경 목록', yaml: 'YAML 비교',
+    title: '{{from}} → {{to}}', revision: '리비전 {{revision}}', name: '리비전 {{revision}}', empty: '빈 구성', against: '비교 대상', previous: '이전 리비전', current: '현재 적용', list: '변경 목록', yaml: 'YAML 비교',
   },
   revision: {
     note: '변경할 때마다 리비전이 만들어지며 모두 보관됩니다.', current: '적용 중', rolledBackTo: '{{revision}}(으)로 롤백', more_other: '… 외 {{count}}건',
@@ -267,8 +268,8 @@ export const ko: Translation = {
     none: '기록이 없습니다', noneNext: '로그인과 변경 작업이 여기에 기록됩니다.',
   },
   auditAction: {
-    config_apply: '구성 적용', config_rollback: '구성 롤백', user_put: '사용자 추가 또는 변경', user_delete: '사용자 삭제', node_add: '노드 추가', node_remove: '노드 삭제',
-    token_create: '참여 토큰 생성', token_consume: '참여 토큰 사용', 'session_sign-in': '로그인', 'session_sign-in-failed': '로그인 실패', 'cluster_hand-over': '절체', cluster_init: '클러스터 설치',
+    config_apply: '구성 적용', config_rollback: '구성 롤백', user_put: '사용자 추가 또는 변경', user_delete: '사용자 삭제', node_add: '노드 추가', node_change: '노드 변경', node_promote: '노드 투표 참여', node_remove: '노드 삭제',
+    token_create: '참여 토큰 생성', token_use: '참여 토큰 사용', 'session_sign-in': '로그인', 'session_sign-in-failed': '로그인 실패', 'cluster_hand-over': '절체', cluster_init: '클러스터 설치',
   },
   user: {
     note: '로그인할 수 있는 사용자와 권한입니다.', add: '사용자 추가', role: '권한', password: '비밀번호', you: '나', mustChange: '다음 로그인 때 변경 필요', ownPassword: '설정됨',
