@@ -65,7 +65,7 @@ function List({ overview }: { readonly overview: ClusterOverview }) {
       title: t('node.raft'),
       cell: (node) => (
         <span className="h-inline">
-          {node.leader ? <><IconCrown size={14} aria-hidden className="h-status-info" /> {t('node.leader')}</> : node.voter ? t('node.follower') : t('node.learner')}
+          {node.leader ? <span className="h-nowrap"><IconCrown size={14} aria-hidden className="h-status-info" /> {t('node.leader')}</span> : node.voter ? t('node.follower') : t('node.learner')}
           {node.role === 'witness' && <span className="h-tag">{t('node.witness')}</span>}
         </span>
       ),
@@ -73,10 +73,33 @@ function List({ overview }: { readonly overview: ClusterOverview }) {
     { key: 'state', title: t('column.state'), cell: (node) => <NodeState node={node} revision={overview.revision} /> },
     { key: 'heard', title: t('node.heard'), numeric: true, cell: (node) => (node.self ? '–' : node.lastHeardAgoMs === null ? t('node.never') : t('node.ago', { span: format.span(node.lastHeardAgoMs) })) },
     { key: 'revision', title: t('node.revision'), numeric: true, cell: (node) => (node.role === 'witness' ? '–' : (node.report?.revisionInForce ?? '–')) },
-    { key: 'position', title: t('node.position'), numeric: true, cell: (node) => { const at = node.matchIndex ?? node.report?.appliedIndex; return at === undefined ? '–' : format.count(at) } },
-    { key: 'lag', title: t('node.lag'), numeric: true, cell: (node) => { const lag = logLag(overview, node.id); return lag === null ? '–' : <Unit value={format.count(lag)} unit={t('unit.entries', { count: lag })} /> } },
-    { key: 'heartMemory', title: <Tooltip label={t('node.heartMemoryHint')}><span tabIndex={0}>{t('node.heartMemory')}</span></Tooltip>, numeric: true, cell: (node) => memory(node.report?.heartResidentBytes) },
-    { key: 'memory', title: <Tooltip label={t('node.memoryHint')}><span tabIndex={0}>{t('node.memory')}</span></Tooltip>, numeric: true, cell: (node) => memory(node.report?.residentBytes) },
+    {
+      key: 'log',
+      title: t('node.position'),
+      numeric: true,
+      cell: (node) => {
+        const at = node.matchIndex ?? node.report?.appliedIndex
+        const lag = logLag(overview, node.id)
+        if (at === undefined) return '–'
+        return (
+          <>
+            {format.count(at)}
+            {lag !== null && <div className={lag > 0 ? 'h-status-warn' : 'h-dim'}>{t('node.behindBy', { count: lag })}</div>}
+          </>
+        )
+      },
+    },
+    {
+      key: 'memory',
+      title: <Tooltip label={t('node.memoryHint')}><span tabIndex={0}>{t('node.memory')}</span></Tooltip>,
+      numeric: true,
+      cell: (node) => (
+        <>
+          {memory(node.report?.heartResidentBytes)}
+          {node.role === 'node' && <div>{memory(node.report?.residentBytes)}</div>}
+        </>
+      ),
+    },
     {
       key: 'gap',
       title: <Tooltip label={t('node.gapHint')}><span tabIndex={0}>{t('node.gap')}</span></Tooltip>,
@@ -113,7 +136,7 @@ function List({ overview }: { readonly overview: ClusterOverview }) {
         columns={columns}
         rows={overview.nodes}
         rowKey={(node) => node.id}
-        minWidth={1080}
+        minWidth={980}
         testId="node-list"
         below={(node) => (node.report !== null && node.report.degraded !== '' ? <Status kind="warn">{node.report.degraded}</Status> : null)}
       />
