@@ -8,6 +8,7 @@ import {
   firstClaim,
   inForceAt,
   lastClaimBefore,
+  longestGapBefore,
   summarise,
   type ArpSample,
   type HttpSample,
@@ -72,6 +73,12 @@ test('a second, longer outage after the first counts', (t) => {
 test('without a success before the fault nothing can be said', (t) => {
   t.is(blackout(trace(every(1100, 2000, ok), 2000), 1000, 10), undefined)
   t.is(blackout(trace([], 2000), 1000, 10), undefined)
+})
+
+test('the noise before the fault is told apart from the fault', (t) => {
+  const http = [...every(0, 500, ok), ...every(530, 1000, ok), ...every(1300, 2000, ok)]
+  t.is(longestGapBefore(http, 1000, 10), 30)
+  t.is(longestGapBefore([], 1000, 10), 0)
 })
 
 test('one holder after the other is no dual holder', (t) => {

@@ -67,6 +67,14 @@ export function blackout(trace: Trace, faultMs: number, periodMs: number): Black
   return { blackoutMs: Math.max(0, to - from - periodMs), fromMs: from, toMs: to, open }
 }
 
+/** Longest gap between completions before the fault, minus the period, milliseconds: the noise of the measurement. */
+export function longestGapBefore(http: readonly HttpSample[], faultMs: number, periodMs: number): number {
+  const done = http.filter((sample) => sample.ok && sample.doneMs <= faultMs).map((sample) => sample.doneMs).toSorted((a, b) => a - b)
+  let longest = 0
+  for (let i = 1; i < done.length; i++) longest = Math.max(longest, done[i]! - done[i - 1]! - periodMs)
+  return longest
+}
+
 export interface DualHolder {
   /** From the first answer of the new holder to the last one of the old holder after it; 0 when there is none. */
   readonly dualMs: number

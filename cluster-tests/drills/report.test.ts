@@ -16,7 +16,7 @@ const measured = (run: number, blackout: number, dual = 0, dualHttp = 0): RunRes
   },
   details: {
     holder_before: 'node1', holder_after: 'node2', holder_changes: 1, inject_ms: 0, old_holder_silent_ms: 1,
-    new_holder_claims_ms: 2, served_again_ms: 3, requests: 4, arp_claims: 5, probe_stall_ms: 0, healthy_again_ms: 6,
+    new_holder_claims_ms: 2, blackout_from_ms: 0, steady_gap_ms: 0, served_again_ms: 3, requests: 4, arp_claims: 5, probe_stall_ms: 0, healthy_again_ms: 6,
   },
 })
 

@@ -113,8 +113,10 @@ export function runInWords(result: RunResult): string {
     ? `DUAL HOLDER for ${figure(figures.dual_holder_ms)} ms (${figures.dual_holder_replies} claims, ${figures.dual_http_answers} answers)`
     : 'no dual holder'
   const stall = details.probe_stall_ms > 0 ? `, probe stalled ${figure(details.probe_stall_ms)} ms` : ''
+  // Later than any take-over: the cluster or the machine paused for another reason.
+  const later = details.blackout_from_ms > 1000 ? ` from ${figure(details.blackout_from_ms)} ms on` : ''
   const silent = details.old_holder_silent_ms === null ? '-' : figure(details.old_holder_silent_ms)
   const claims = details.new_holder_claims_ms === null ? '-' : figure(details.new_holder_claims_ms)
-  return `run ${result.run}: blackout ${figure(figures.blackout_ms)} ms, ${dual}, ${figures.failed_requests} failed, ` +
+  return `run ${result.run}: blackout ${figure(figures.blackout_ms)} ms${later}, ${dual}, ${figures.failed_requests} failed, ` +
     `${figures.terms_passed} terms, ${details.holder_before} silent at ${silent}, new claims at ${claims} ms${stall}`
 }

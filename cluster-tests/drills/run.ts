@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { ClusterOverview } from '../../node/api/types.ts'
 import type { LabNode } from '../lab/cluster.ts'
 import type { Lab } from '../lab/lab.ts'
-import { blackout, dualHolder, dualHttpAnswers, failedRequests, firstClaim, lastClaimBefore } from './analysis.ts'
+import { blackout, dualHolder, dualHttpAnswers, failedRequests, firstClaim, lastClaimBefore, longestGapBefore } from './analysis.ts'
 import { monotonicMs } from './clock.ts'
 import type { Drill } from './drills.ts'
 import { Prober, httpPeriodMs, type ProbeResult } from './prober.ts'
@@ -33,6 +33,10 @@ export interface RunDetails {
   readonly old_holder_silent_ms: number | null
   /** From the fault to the new holder's first claim of the VIP. */
   readonly new_holder_claims_ms: number | null
+  /** From the fault to the last success before the blackout: a large one is a later pause, not the take-over. */
+  readonly blackout_from_ms: number
+  /** Longest gap in the steady time before the fault, less the period: what the machine does without any fault. */
+  readonly steady_gap_ms: number
   /** From the fault to the first HTTP answer after the blackout. */
   readonly served_again_ms: number
   readonly requests: number
@@ -128,6 +132,8 @@ async function measure(options: RunOptions): Promise<{ figures: RunFigures; deta
       inject_ms: round(injectMs),
       old_holder_silent_ms: silent === undefined ? null : round(silent - faultMs),
       new_holder_claims_ms: claims.length === 0 ? null : round(Math.min(...claims) - faultMs),
+      blackout_from_ms: round(away.fromMs - faultMs),
+      steady_gap_ms: round(longestGapBefore(trace.http, faultMs, httpPeriodMs)),
       served_again_ms: round(away.toMs - faultMs),
       requests: trace.http.length,
       arp_claims: trace.arp.length,

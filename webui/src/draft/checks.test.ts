@@ -25,7 +25,7 @@ test('findings name the field by JSON pointer', (t) => {
   ])
   t.deepEqual(of(changePool('shop', { retries: 11, keepAlive: '5' })(base)), ['/pools/0/keepAlive duration', '/pools/0/retries integer'])
   t.deepEqual(of(changePool('shop', { retries: null as unknown as number })(base)), ['/pools/0/retries required'])
-  t.deepEqual(of(changeListener('orders-db', ({ pool: _, ...rest }) => rest)(base)), ['/listeners/2/pool tcpNeedsPool'])
+  t.deepEqual(of(changeListener('orders-db', ({ pool: _pool, ...rest }) => rest)(base)), ['/listeners/2/pool tcpNeedsPool'])
   t.deepEqual(of(changeListener('web', (l) => ({ ...l, vip: 'gone', pool: 'gone' }))(base)), ['/listeners/0/vip unknownVip', '/listeners/0/pool unknownPool'])
   t.deepEqual(of(putListener({ ...newListener('x'), vip: 'public', port: 80 })(base)), ['/listeners/3/port addressAndPortTaken'])
   t.deepEqual(of(putListener(newListener('x'))(base)), ['/listeners/3/vip noPlace'])

@@ -19,6 +19,9 @@ import { logLag } from '../overview/attention.ts'
 import { NodeState } from '../overview/health.tsx'
 import { consoleOf } from '../shell/ConnectionBanner.tsx'
 
+/** A few entries behind is what replication looks like at work. */
+const worthNoticing = 100
+
 export function Nodes() {
   const { t } = useTranslation()
   const status = useOverview()
@@ -84,7 +87,7 @@ function List({ overview }: { readonly overview: ClusterOverview }) {
         return (
           <>
             {format.count(at)}
-            {lag !== null && <div className={lag > 0 ? 'h-status-warn' : 'h-dim'}>{t('node.behindBy', { count: lag })}</div>}
+            {lag !== null && <div className={lag > worthNoticing ? 'h-status-warn' : 'h-dim'}>{t('node.behindBy', { count: lag })}</div>}
           </>
         )
       },
