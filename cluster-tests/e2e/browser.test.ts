@@ -24,8 +24,11 @@ function startBackend(text: string): Promise<{ server: Server; port: number }> {
 
 async function settled(page: Page): Promise<void> {
   await page.locator('h1').first().waitFor()
-  // As text: this runs in the browser, whose types are not those of this program.
-  await page.waitForFunction("document.querySelectorAll('[aria-busy=true], [data-loading=true]').length === 0")
+  // Runs in the browser, whose types are not those of this program.
+  await page.waitForFunction(() => {
+    const { document } = globalThis as unknown as { document: { querySelectorAll(selector: string): { length: number } } }
+    return document.querySelectorAll('[aria-busy=true], [data-loading=true]').length === 0
+  })
 }
 
 const run = hasBrowser ? test.serial : test.serial.skip

@@ -111,3 +111,13 @@ test('five minutes of traffic are kept, oldest first', (t) => {
   t.is(points[0]!.atEpochMs, 11_000)
   t.is(points.at(-1)!.atEpochMs, 310_000)
 })
+
+test('a listener that is removed and comes back makes no spike of all that it ever counted', (t) => {
+  const rates = new Rates()
+  rates.add(1000, all(report('n1', 1000, 5000)))
+  rates.add(2000, all(report('n1', 2000, 5000, { listeners: [], members: [] })))
+  rates.add(3000, all(report('n1', 3000, 5024)))
+  t.is(rates.listener('web').requestsPerSecond, 24)
+  t.is(rates.member('p', 'a').requestsPerSecond, 24)
+  t.is(rates.traffic(false)[0]!.requestsPerSecond, 24)
+})

@@ -4,6 +4,7 @@
  * Pure: instants come in as arguments.
  */
 import type { NodeReport, TrafficPoint } from '../api/types.ts'
+import type { ListenerCounters, MemberCounters } from './counters.ts'
 
 export interface ListenerRates {
   readonly requestsPerSecond: number
@@ -35,6 +36,9 @@ interface NodeRates {
   seenMs: number
   listeners: Map<string, ListenerRates>
   members: Map<string, MemberRates>
+  /** Last totals of everything seen since that node's start: what was removed and comes back goes on counting there. */
+  readonly listenerTotals: Map<string, ListenerCounters>
+  readonly memberTotals: Map<string, MemberCounters>
 }
 
 export class Rates {
@@ -83,7 +87,11 @@ export class Rates {
   #take(id: string, report: NodeReport, nowMs: number): void {
     const known = this.#nodes.get(id)
     if (known === undefined) {
-      this.#nodes.set(id, { report, seenMs: nowMs, listeners: new Map(), members: new Map() })
+      const first: NodeRates = {
+        report, seenMs: nowMs, listeners: new Map(), members: new Map(), listenerTotals: new Map(), memberTotals: new Map(),
+      }
+      remember(first, report)
+      this.#nodes.set(id, first)
       return
     }
     if (known.report.atEpochMs === report.atEpochMs && known.report.startedEpochMs === report.startedEpochMs) {
@@ -97,9 +105,12 @@ export class Rates {
     const restarted = known.report.startedEpochMs !== report.startedEpochMs
     const seconds = elapsedMs(known, report, nowMs, restarted) / 1000
     const listeners = new Map<string, ListenerRates>()
-    const before = new Map(known.report.listeners.map((listener) => [listener.name, listener]))
+    if (restarted) {
+      known.listenerTotals.clear()
+      known.memberTotals.clear()
+    }
     for (const listener of report.listeners) {
-      const old = restarted ? undefined : before.get(listener.name)
+      const old = known.listenerTotals.get(listener.name)
       listeners.set(listener.name, {
         requestsPerSecond: increase(old?.requestsTotal, listener.requestsTotal) / seconds,
         bytesInPerSecond: increase(old?.bytesInTotal, listener.bytesInTotal) / seconds,
@@ -108,10 +119,9 @@ export class Rates {
       })
     }
     const members = new Map<string, MemberRates>()
-    const membersBefore = new Map(known.report.members.map((member) => [`${member.pool}/${member.member}`, member]))
     for (const member of report.members) {
       const key = `${member.pool}/${member.member}`
-      const old = restarted ? undefined : membersBefore.get(key)
+      const old = known.memberTotals.get(key)
       members.set(key, {
         requestsPerSecond: increase(old?.requestsTotal, member.requestsTotal) / seconds,
         errorsPerSecond:
@@ -121,7 +131,8 @@ export class Rates {
           ) / seconds,
       })
     }
-    this.#nodes.set(id, { report, seenMs: nowMs, listeners, members })
+    remember(known, report)
+    this.#nodes.set(id, { ...known, report, seenMs: nowMs, listeners, members })
   }
 
   #point(nowMs: number, atEpochMs: number): TrafficPoint {
@@ -135,6 +146,11 @@ export class Rates {
     const { requestsPerSecond, errorsPerSecond, bytesInPerSecond, bytesOutPerSecond } = sum
     return { atEpochMs, requestsPerSecond, errorsPerSecond, bytesInPerSecond, bytesOutPerSecond, connections }
   }
+}
+
+function remember(node: NodeRates, report: NodeReport): void {
+  for (const listener of report.listeners) node.listenerTotals.set(listener.name, listener)
+  for (const member of report.members) node.memberTotals.set(`${member.pool}/${member.member}`, member)
 }
 
 /**
