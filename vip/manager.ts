@@ -53,8 +53,9 @@ class Manager implements VipManager {
   #sets: LeaseSets | undefined
   #addresses: Addresses | undefined
   #packets: PacketSocket | undefined
-  /** Why kernel mode cannot work; empty when the table stands. */
-  #fenceError = 'not set up yet'
+  /** Why kernel mode cannot work; empty when the table stands or is being made. */
+  #fenceError = ''
+  #fenceStands = false
   #fenceUntilMs = 0
   #egressKnown: boolean | undefined
 
@@ -113,6 +114,7 @@ class Manager implements VipManager {
     this.#fenceUntilMs = 0
     const { error, egress } = await installTable(this.#table, guarded)
     this.#fenceError = error
+    this.#fenceStands = error === ''
     this.#sets.setEgress(egress)
     if (error !== '') {
       this.#log('error', `the fence could not be set up: ${error}`)
@@ -230,8 +232,9 @@ class Manager implements VipManager {
     const sets = this.#sets
     const addresses = this.#addresses
     const wanted = this.#kernelVips()
-    if (sets === undefined || addresses === undefined || this.#fenceError !== '') {
-      for (const vip of wanted) this.#enter(vip, 'failed', this.#fenceError)
+    if (sets === undefined || addresses === undefined || !this.#fenceStands) {
+      // Still being made is no failure: nobody has to hand over because of it.
+      for (const vip of wanted) this.#enter(vip, this.#fenceError === '' ? 'acquiring' : 'failed', this.#fenceError)
       return
     }
     const linksChanged = addresses.linksChanged()
@@ -275,6 +278,7 @@ class Manager implements VipManager {
   #fenceLost(code: string): void {
     this.#log('error', `the fence was removed by another program (${code}); VIPs are released until it is set up again`)
     this.#fenceError = `the fence was removed by another program (${code})`
+    this.#fenceStands = false
     this.#fenceUntilMs = 0
     for (const vip of this.#kernelVips()) {
       this.#withdraw(vip)

@@ -10,10 +10,13 @@ export interface GuardedAddress {
   readonly interface: string
 }
 
+/** Not the caller's: npm puts programs of the same name in front of the system's. */
+const systemPath = '/usr/sbin:/usr/bin:/sbin:/bin'
+
 /** Runs a script in one transaction; resolves with the error text, empty when it went well. */
 function nft(argv: readonly string[], script: string): Promise<{ error: string; output: string }> {
   return new Promise((resolve) => {
-    const child = spawn('nft', argv, { stdio: ['pipe', 'pipe', 'pipe'] })
+    const child = spawn('nft', argv, { stdio: ['pipe', 'pipe', 'pipe'], env: { PATH: systemPath } })
     let error = ''
     let output = ''
     child.stdout.on('data', (data: Buffer) => (output += data.toString()))
