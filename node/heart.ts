@@ -16,7 +16,7 @@ import { loadIdentity } from '../consensus/identity.ts'
 import { allowNonlocalBind } from '../vip/kernel.ts'
 import { createVipManager } from '../vip/manager.ts'
 import type { VipManager, VipStatus } from '../vip/types.ts'
-import { Link, type HeartStatus, type LinkResult, type ToChild, type ToHeart } from './link.ts'
+import { aliveEveryMs, Link, type HeartStatus, type LinkResult, type ToChild, type ToHeart } from './link.ts'
 import { createLog, type Log } from './observe/log.ts'
 
 export interface HeartOptions {
@@ -36,6 +36,11 @@ export interface HeartOptions {
 const restartDelaysMs = [0, 250, 500, 1000, 2000, 5000]
 /** A child that lived this long has proven itself: the delays start anew. */
 const provenMs = 30_000
+/**
+ * A child that has said nothing for this many of its turns hangs. Counted in turns of the heart, not by the clock: after a pause of
+ * both the child gets its chance. Long, because the workers go on serving while the main thread works on something large.
+ */
+const silentTurns = 6
 const statusEveryMs = 250
 const fitGossipEveryMs = 500
 /** First byte of a gossip message: for the peers' children, or for the hearts themselves. */
@@ -118,6 +123,8 @@ class Heart {
   #restartTimer: NodeJS.Timeout | undefined
   /** The child has been given everything up to its start, so that live entries may flow. */
   #feeding = false
+  /** Turns since the child's last word; only counted once it has spoken. */
+  #silence = -1
   #fit = false
   #stopping = false
 
@@ -158,6 +165,7 @@ class Heart {
     if (!this.#witness) this.#startChild()
     setInterval(() => this.#queueStatus(), statusEveryMs).unref()
     setInterval(() => this.#everyTick(), fitGossipEveryMs).unref()
+    setInterval(() => this.#watchChild(), aliveEveryMs).unref()
   }
 
   #hooks(): ConsensusHooks {
@@ -227,6 +235,7 @@ class Heart {
   #childGone(link: Link<ToHeart, ToChild>, child: ChildProcess): void {
     if (this.#link !== link) return
     this.#setFit(false, 'the child process has ended')
+    this.#silence = -1
     this.#link = undefined
     this.#feeding = false
     this.#child = undefined
@@ -244,9 +253,23 @@ class Heart {
     this.#restartTimer = setTimeout(() => this.#startChild(), delayMs)
   }
 
+  /** A hanging child is ended like a dead one: fence first, hand over, start a new one. */
+  #watchChild(): void {
+    if (this.#silence < 0 || this.#stopping) return
+    if (++this.#silence < silentTurns) return
+    const { pid } = this.#child ?? {}
+    this.#log('error', `the child has said nothing for ${(silentTurns * aliveEveryMs) / 1000} s: ending it`, { pid })
+    this.#silence = -1
+    this.#setFit(false, 'the child process hangs')
+    this.#child?.kill('SIGKILL')
+  }
+
   #received(link: Link<ToHeart, ToChild>, message: ToHeart): void {
     if (this.#link !== link) return
+    this.#silence = 0
     switch (message.type) {
+      case 'alive':
+        break
       case 'propose':
         this.#answer(link, message.id, this.#consensus.propose(message.data, message.priority))
         break

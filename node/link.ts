@@ -39,6 +39,8 @@ export type ToHeart =
   | { readonly type: 'propose'; readonly id: number; readonly data: Uint8Array; readonly priority: 'normal' | 'bulk' }
   | { readonly type: 'applied'; readonly index: number }
   | { readonly type: 'fit'; readonly fit: boolean; readonly reason: string }
+  /** Every `aliveEveryMs`: the child's main thread turns. */
+  | { readonly type: 'alive' }
   | { readonly type: 'vips'; readonly vips: readonly VipSpec[] }
   | { readonly type: 'snapshot-begin'; readonly id: number; readonly index: number }
   | { readonly type: 'snapshot-chunk'; readonly id: number; readonly data: Uint8Array }
@@ -56,7 +58,10 @@ export type ToHeart =
 
 export type LinkResult = ProposeResult | { readonly ok: true } | { readonly ok: false; readonly detail: string }
 
-/** Frames above this are a bug. */
+/** How often the child says that it lives, milliseconds. */
+export const aliveEveryMs = 500
+
+/** Frames above this, and frames that cannot be read, end the link: the other side is broken. */
 export const maxFrameBytes = 32 * 1024 * 1024
 
 export class Link<In, Out> {
@@ -119,13 +124,20 @@ export class Link<In, Out> {
       this.#have = rest.length
       if (this.#length < 0) {
         this.#length = taken.readUInt32BE(0)
-        if (this.#length > maxFrameBytes) throw new Error(`link frame of ${this.#length} bytes exceeds ${maxFrameBytes}`)
+        if (this.#length > maxFrameBytes) return this.close()
         this.#need = this.#length
         if (this.#length > 0) continue
       }
       this.#need = 4
       this.#length = -1
-      receive(this.#packr.unpack(taken) as In)
+      let message: In
+      try {
+        message = this.#packr.unpack(taken) as In
+      } catch {
+        // The other side is broken: without the link it is ended and started anew, this side lives on.
+        return this.close()
+      }
+      receive(message)
     }
   }
 }

@@ -23,7 +23,7 @@ import { createApi } from './api/server.ts'
 import type { NodeReport } from './api/types.ts'
 import type { ConfigurationDocument } from './config/schema.ts'
 import { createHealthMonitor } from './health/monitor.ts'
-import { Link, type HeartStatus, type LinkResult, type ToChild, type ToHeart } from './link.ts'
+import { aliveEveryMs, Link, type HeartStatus, type LinkResult, type ToChild, type ToHeart } from './link.ts'
 import { createLog } from './observe/log.ts'
 import { metricsText } from './observe/metrics.ts'
 import { buildOverview, Rates } from './observe/overview.ts'
@@ -108,6 +108,7 @@ class Child {
     this.#closeApi = () => api.close()
     this.#log('info', `API and console at ${api.url}`)
     setInterval(() => this.#everySecond(), reportEveryMs)
+    setInterval(() => this.#link.send({ type: 'alive' }), aliveEveryMs)
   }
 
   /** The heart has gone: nobody renews the lease for this node any more. */

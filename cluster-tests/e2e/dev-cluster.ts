@@ -124,6 +124,12 @@ export class DevCluster {
     if (pids.length !== 1) throw new Error(`${pids.length} hearts found for ${id}`)
     return pids[0]!
   }
+  /** The data-plane process of a node. */
+  childPid(id: string): number {
+    const pids = processesWith(join(this.directory, 'data', id)).filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('node/main.ts'))
+    if (pids.length !== 1) throw new Error(`${pids.length} data-plane processes found for ${id}`)
+    return pids[0]!
+  }
   /** The API over the node's unix socket, as local administrator. */
   async api<T>(id: string, method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<{ status: number; body: T; headers: Answer['headers'] }> {
     const answer = await fetchOnce(`http://localhost/api/v1${path}`, {

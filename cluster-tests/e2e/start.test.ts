@@ -56,6 +56,16 @@ test.serial('a cluster on loopback serves, fails over, takes changes on a follow
       return hashes.length === 2 && hashes[0] === hashes[1] && status.body.revision === applied.body.revision
     }, 30_000)
 
+    // A data plane that hangs is noticed, the address moves, and the node comes back with a new one.
+    const hung = cluster.childPid(follower)
+    process.kill(hung, 'SIGSTOP')
+    await until('the other node holds the VIP again', async () => {
+      const status = await cluster.api<Overview>(holder, 'GET', '/status')
+      return status.body.vips[0]!.holder === holder
+    }, 20_000)
+    await until('the VIP answers', async () => (await fetchOnce(cluster.vipUrl, { timeoutMs: 500 })).status === 200)
+    await until('the node has a new data plane', async () => cluster.childPid(follower) !== hung, 20_000)
+
     t.is(await cluster.interrupt(), 0)
     t.deepEqual(processesWith(cluster.directory), [])
     await t.throwsAsync(fetchOnce(cluster.vipUrl, { timeoutMs: 1000 }))

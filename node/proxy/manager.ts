@@ -22,12 +22,19 @@ type Failures = ApplyReport['failures']
 const restartBudget = 5
 const restartWindowMs = 60_000
 
+/** A worker whose timer has not turned for this many checks of the main thread hangs. */
+const checkEveryMs = 1000
+const silentChecks = 4
+
 const emptyTable: RouteTable = { revision: 0, listeners: [], pools: [] }
 
 interface Thread {
   worker: Worker
   readonly index: number
   readonly waiting: Map<number, (failures: Failures) => void>
+  /** At the last check, and for how many checks it has not changed. */
+  turns: number
+  silence: number
 }
 
 class Manager implements Proxy {
@@ -44,6 +51,7 @@ class Manager implements Proxy {
   #working: Promise<unknown> = Promise.resolve()
   #newest = 0
   #stopping = false
+  #watch: NodeJS.Timeout | undefined
 
   constructor(options: ProxyOptions) {
     this.#options = options
@@ -54,12 +62,27 @@ class Manager implements Proxy {
   async start(): Promise<void> {
     for (let index = 0; index < this.#buffers.workers; index++) this.#threads.push(this.#spawn(index))
     await Promise.all(this.#threads.map((thread) => this.#tell(thread)))
+    this.#watch = setInterval(() => this.#watchWorkers(), checkEveryMs)
+    this.#watch.unref()
+  }
+
+  /** A worker that hangs holds its connections and its share of new ones: end it, so that another takes its place. */
+  #watchWorkers(): void {
+    for (const thread of this.#threads) {
+      const turns = this.#shared.turns(thread.index)
+      thread.silence = turns === thread.turns ? thread.silence + 1 : 0
+      thread.turns = turns
+      if (thread.silence < silentChecks) continue
+      thread.silence = 0
+      this.#options.log('error', `proxy worker ${thread.index} hangs: ending it`)
+      void thread.worker.terminate()
+    }
   }
 
   #spawn(index: number): Thread {
     const workerData: WorkerData = { buffers: this.#buffers, worker: index, nodeId: this.#options.nodeId }
     const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData, name: `proxy-${index}` })
-    const thread: Thread = { worker, index, waiting: new Map() }
+    const thread: Thread = { worker, index, waiting: new Map(), turns: -1, silence: 0 }
     worker.on('message', (message: FromWorker) => {
       if (message.type !== 'applied') return
       thread.waiting.get(message.id)?.(message.failures)
@@ -177,6 +200,7 @@ class Manager implements Proxy {
 
   async stop(drainMs: number): Promise<void> {
     this.#stopping = true
+    clearInterval(this.#watch)
     await this.#working
     await Promise.all(
       this.#threads.map(

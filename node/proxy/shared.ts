@@ -37,6 +37,8 @@ export interface SharedBuffers {
   readonly health: SharedArrayBuffer
   readonly cursors: SharedArrayBuffer
   readonly versions: SharedArrayBuffer
+  /** Turns of each worker's timer. */
+  readonly turns: SharedArrayBuffer
 }
 
 export function allocate(workers: number): SharedBuffers {
@@ -51,6 +53,7 @@ export function allocate(workers: number): SharedBuffers {
     health: new SharedArrayBuffer(maxMembers),
     cursors: new SharedArrayBuffer(4 * maxPools),
     versions: new SharedArrayBuffer(4),
+    turns: new SharedArrayBuffer(4 * workers),
   }
 }
 
@@ -65,6 +68,7 @@ export class Shared {
   readonly #health: Uint8Array
   readonly #cursors: Int32Array
   readonly #versions: Int32Array
+  readonly #turns: Int32Array
   readonly #workers: number
   readonly #listenerRow: number
   readonly #memberRow: number
@@ -80,6 +84,7 @@ export class Shared {
     this.#health = new Uint8Array(buffers.health)
     this.#cursors = new Int32Array(buffers.cursors)
     this.#versions = new Int32Array(buffers.versions)
+    this.#turns = new Int32Array(buffers.turns)
     this.#workers = buffers.workers
     this.#worker = worker
     this.#listenerRow = worker * maxListeners * listenerStride
@@ -156,6 +161,14 @@ export class Shared {
   }
   nextCursor(poolSlot: number): number {
     return Atomics.add(this.#cursors, poolSlot, 1) >>> 0
+  }
+
+  /** The worker's timer has turned. */
+  turn(): void {
+    Atomics.add(this.#turns, this.#worker, 1)
+  }
+  turns(worker: number): number {
+    return Atomics.load(this.#turns, worker)
   }
 
   // — health: written by the main thread —

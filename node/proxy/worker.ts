@@ -49,7 +49,10 @@ class ProxyWorker {
   constructor(data: WorkerData) {
     this.#runtime = new Runtime(createNetTransport(), new Shared(data.buffers, data.worker), data.nodeId, performance.now())
     this.#members = new MemberPool(this.#runtime)
-    this.#timer = setInterval(() => this.#runtime.sweep(performance.now()), sweepEveryMs)
+    this.#timer = setInterval(() => {
+      this.#runtime.shared.turn()
+      this.#runtime.sweep(performance.now())
+    }, sweepEveryMs)
   }
 
   apply(id: number, table: RouteTable, held: readonly string[] | undefined): void {
@@ -117,7 +120,7 @@ class ProxyWorker {
     bound.acceptor?.close()
     bound.runtime.closing = true
     if (bound.clients.size > 0) this.#leaving.add(bound)
-    for (const client of [...bound.clients]) client.drain?.()
+    for (const client of bound.clients) client.drain?.()
   }
 
   async stop(drainMs: number): Promise<void> {
@@ -125,7 +128,7 @@ class ProxyWorker {
     for (const [key, bound] of this.#listeners) this.#remove(key, bound)
     const deadline = performance.now() + drainMs
     while (this.#leaving.size > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20))
-    for (const bound of this.#leaving) for (const client of [...bound.clients]) client.close()
+    for (const bound of this.#leaving) for (const client of bound.clients) client.close()
     this.#members.closeAll()
     clearInterval(this.#timer)
     post({ type: 'stopped' })

@@ -55,6 +55,8 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
   #paused = false
   /** The client has sent its last byte. */
   #clientEnded = false
+  /** The one empty line that is ignored before a request has been. */
+  #emptyLine = false
 
   /** The head for the member; kept until the response begins, in case it has to be sent again. */
   #head: Buffer = nothing
@@ -188,7 +190,10 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
       // One empty line before a request is ignored (RFC 9112 §2.2).
       if (buffer[from] === 0x0d) {
         if (from + 1 === end) return this.#keepHead(buffer, from, end)
-        if (buffer[from + 1] === 0x0a) from += 2
+        if (buffer[from + 1] === 0x0a && !this.#emptyLine) {
+          this.#emptyLine = true
+          from += 2
+        }
       }
       if (from === end) return end
     }
@@ -239,6 +244,7 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
     this.#upgrade = head.upgrade
     this.#lastExchange = this.#lastExchange || closing || head.close || (head.minor === 0 && !head.keepAlive)
     this.#bodySent = false
+    this.#emptyLine = false
     this.#started = false
     this.#interims = 0
     this.#tried.length = 0
