@@ -304,7 +304,7 @@ type Same<S extends TSchema, T> = [DeepReadonly<Static<S>>] extends [DeepReadonl
     : { readonly notInSchema: T }
   : { readonly notInTypes: Static<S> }
 
-/** Checked by the compiler only. */
+/** Checked by the compiler only. @public */
 export const schemasMatchTypes: readonly [
   Same<typeof ApiProblem, api.ApiProblem>,
   Same<typeof SessionInfo, api.SessionInfo>,

@@ -32,12 +32,32 @@ function readText(file) {
   try {
     return fs.readFileSync(file, 'utf8')
   } catch (error) {
+    void error // An optional binding would not parse on Node 8, which shall get its sentence too.
     return ''
   }
 }
 
 function pinnedNode() {
   return path.join(root, 'node_modules', 'node-linux-' + process.arch, 'bin', 'node')
+}
+
+/** Whether somebody else (`npm ci`) has installed exactly what the lockfile says. */
+function installedByHand() {
+  var wanted
+  var present
+  try {
+    wanted = JSON.parse(readText(path.join(root, 'package-lock.json'))).packages
+    present = JSON.parse(readText(path.join(root, 'node_modules', '.package-lock.json'))).packages
+  } catch (error) {
+    void error
+    return false
+  }
+  return Object.keys(wanted).every(function (name) {
+    if (name === '') return true
+    var there = present[name]
+    // Optional packages are for other platforms; the pinned Node itself is looked for by its file.
+    return there ? there.version === wanted[name].version && there.integrity === wanted[name].integrity : Boolean(wanted[name].optional)
+  })
 }
 
 /** Installs what the lockfile says, unless exactly that is installed already. */
@@ -48,6 +68,10 @@ function install() {
   var stamp = path.join(root, 'node_modules', '.haechi-installed')
   var wanted = digestOf([path.join(root, 'package-lock.json'), path.join(root, 'package.json')])
   if (readText(stamp) === wanted && fs.existsSync(pinnedNode())) return
+  if (fs.existsSync(pinnedNode()) && installedByHand()) {
+    fs.writeFileSync(stamp, wanted)
+    return
+  }
   console.error('Installing the packages that package-lock.json pins (once, about half a minute) …')
   var npm = process.env.npm_execpath
   var command = npm && /\.c?js$/.test(npm) ? [process.execPath, npm] : ['npm']

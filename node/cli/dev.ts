@@ -248,11 +248,13 @@ async function makeCluster(): Promise<string> {
   return password
 }
 
-function answersOnVip(): Promise<boolean> {
+/** Whether a GET is answered with 200. */
+function answers(address: string, path: string): Promise<boolean> {
+  const [host = '', port = ''] = address.split(':')
   return new Promise((resolve) => {
-    const socket = connect({ host: vip, port: vipPort })
-    socket.setTimeout(300, () => socket.destroy())
-    socket.on('connect', () => socket.write(`GET / HTTP/1.1\r\nHost: ${vip}\r\nConnection: close\r\n\r\n`))
+    const socket = connect({ host, port: Number(port) })
+    socket.setTimeout(500, () => socket.destroy())
+    socket.on('connect', () => socket.write(`GET ${path} HTTP/1.1\r\nHost: ${address}\r\nConnection: close\r\n\r\n`))
     socket.on('data', (data) => resolve(data.toString().startsWith('HTTP/1.1 200')))
     socket.on('error', () => resolve(false))
     socket.on('close', () => resolve(false))
@@ -270,7 +272,10 @@ async function main(): Promise<void> {
   let password: string | undefined
   if (options.fresh === true || !complete) password = await makeCluster()
   else for (const node of nodes) startNode(node)
-  await until('the virtual IP', 20_000, async () => ((await answersOnVip()) ? true : undefined))
+  for (const node of nodes.filter(({ apiAddress }) => apiAddress !== '')) {
+    await until(`the console of ${node.id}`, 20_000, async () => ((await answers(node.apiAddress, '/api/v1/health')) ? true : undefined))
+  }
+  await until('the virtual IP', 20_000, async () => ((await answers(`${vip}:${vipPort}`, '/')) ? true : undefined))
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1)
   const local = relative(process.cwd(), join(directory, 'node1')) || '.'
   say(`

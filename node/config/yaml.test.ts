@@ -100,3 +100,9 @@ test('text for git is short and in the order of the schema', (t) => {
   )
   t.regex(toYaml(result.document), /\n {4}connectTimeout: 5s\n/)
 })
+
+test('text that a YAML 1.1 reader takes for a number without digits is quoted', (t) => {
+  const checked = parseYaml('haechi: 1\npools:\n  - name: e0\n    healthCheck: {type: http, host: E15}\n')
+  t.true(checked.ok)
+  if (checked.ok) t.regex(toYaml(checked.document), /name: "e0"[^]*host: "e15"|name: "e0"[^]*host: "E15"/)
+})

@@ -228,8 +228,8 @@ function writeValue(lead: string, value: unknown, indent: string, out: string[])
   } else out.push(`${lead} ${scalarText(value)}`)
 }
 
-/** Words that YAML 1.1 or 1.2 readers take for something other than text. */
-const reserved = /^(?:null|true|false|yes|no|on|off|y|n)$/i
+/** Words that YAML 1.1 or 1.2 readers take for something other than text; `e0` is a number without digits to some. */
+const reserved = /^(?:null|true|false|yes|no|on|off|y|n|e[0-9]+)$/i
 /** Text that no reader takes for anything else; all other text is quoted as in JSON, which YAML 1.2 contains. */
 const plain = new RegExp(
   `^(?:${[

@@ -14,7 +14,7 @@ export const maxFields = 1000
 /** A request line's target beyond this is answered with 414. */
 export const maxTargetBytes = 16 * 1024
 
-/** Why a head was refused. The numbers are internal, the names are the answer's error code. */
+/** Why a head was refused. Internal: `codeOfFault` gives the code that clients and counters see. */
 export const Fault = {
   none: 0,
   badRequestLine: 1,
@@ -35,12 +35,6 @@ export const Fault = {
   badExpectation: 16,
   badUpgrade: 17,
 } as const
-
-export const faultNames: readonly string[] = [
-  '', 'bad-request-line', 'bad-version', 'bad-target', 'target-too-long', 'bad-field-name', 'bad-field-value', 'folded-field',
-  'bare-line-feed', 'bad-host', 'bad-content-length', 'bad-transfer-encoding', 'both-framings', 'too-many-fields', 'bad-status-line',
-  'connect-not-supported', 'bad-expectation', 'bad-upgrade',
-]
 
 export const Method = { other: 0, get: 1, head: 2, post: 3, put: 4, delete: 5, options: 6, connect: 7, trace: 8, patch: 9 } as const
 const methods: readonly (readonly [Buffer, number])[] = [

@@ -120,7 +120,7 @@ export class MemberPool implements Timed {
   /** Closes idle connections to members that are not wanted any more. */
   keepOnly(wanted: (member: MemberPlan) => boolean): void {
     for (const list of this.#idle.values()) {
-      for (const connection of [...list]) if (!wanted(connection.plan)) connection.discard()
+      for (const connection of list.filter(({ plan }) => !wanted(plan))) connection.discard()
     }
   }
 

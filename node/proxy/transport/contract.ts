@@ -1,0 +1,253 @@
+/** The suite that every implementation of the seam passes: `contract('net', createNetTransport)` in a test file. */
+import { connect as connectPlain, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import test from 'ava'
+import { freePort, until } from '../test-proxy.ts'
+import type { Connection, ConnectionOwner, Transport } from './transport.ts'
+
+/** Records what an owner hears. */
+class Recorder implements ConnectionOwner {
+  text = ''
+  bytes = 0
+  isConnected = false
+  isEnded = false
+  drains = 0
+  closedWith: string | undefined
+  readonly #keep: boolean
+  constructor(keep = true) {
+    this.#keep = keep
+  }
+  connected(): void {
+    this.isConnected = true
+  }
+  received(_connection: Connection, buffer: Buffer, start: number, end: number): void {
+    if (this.#keep) this.text += buffer.toString('latin1', start, end)
+    this.bytes += end - start
+  }
+  ended(): void {
+    this.isEnded = true
+  }
+  drained(): void {
+    this.drains++
+  }
+  closed(_connection: Connection, error: string): void {
+    this.closedWith = error
+  }
+}
+
+async function plainServer(handle: (socket: Socket) => void): Promise<{ server: Server; port: number }> {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => undefined)
+    handle(socket)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return { server, port: (server.address() as AddressInfo).port }
+}
+
+export function contract(name: string, create: () => Transport): void {
+  /** One accepted connection with a plain peer. */
+  async function accepted(use: (recorder: Recorder, connection: Connection, peer: Socket) => Promise<void>, keep = true): Promise<void> {
+    const port = await freePort()
+    const recorder = new Recorder(keep)
+    let connection: Connection | undefined
+    const acceptor = await create().listen({ host: '127.0.0.1', port, backlog: 16 }, (fresh) => {
+      connection = fresh
+      fresh.owner = recorder
+    })
+    const peer = connectPlain({ port, host: '127.0.0.1', allowHalfOpen: true })
+    peer.on('error', () => undefined)
+    try {
+      await until('accepted', () => connection !== undefined)
+      await use(recorder, connection!, peer)
+    } finally {
+      peer.destroy()
+      connection?.close()
+      acceptor.close()
+    }
+  }
+
+  test(`${name}: bytes arrive at an accepted connection and go back`, async (t) => {
+    await accepted(async (recorder, connection, peer) => {
+      let back = ''
+      peer.on('data', (data) => (back += data.toString()))
+      peer.write('hello')
+      await until('received', () => recorder.text === 'hello')
+      connection.write(Buffer.from('world'))
+      await until('sent', () => back === 'world')
+      t.is(connection.remoteAddress, '127.0.0.1')
+      t.true(connection.flushed)
+    })
+  })
+
+  test(`${name}: an outgoing connection says when it stands, and carries bytes both ways`, async (t) => {
+    const { server, port } = await plainServer((socket) => socket.on('data', (data) => socket.write(data)))
+    const recorder = new Recorder()
+    const connection = create().connect('127.0.0.1', port, recorder)
+    await until('connected', () => recorder.isConnected)
+    connection.write(Buffer.from('echo'))
+    await until('echoed', () => recorder.text === 'echo')
+    connection.close()
+    await until('closed', () => recorder.closedWith !== undefined)
+    t.is(recorder.closedWith, '')
+    server.close()
+  })
+
+  test(`${name}: a refused connection closes with the error's name and never connects`, async (t) => {
+    const recorder = new Recorder()
+    create().connect('127.0.0.1', await freePort(), recorder)
+    await until('closed', () => recorder.closedWith !== undefined)
+    t.is(recorder.closedWith, 'ECONNREFUSED')
+    t.false(recorder.isConnected)
+  })
+
+  test(`${name}: half-close in both directions leaves the other open`, async (t) => {
+    await accepted(async (recorder, connection, peer) => {
+      let back = ''
+      let peerEnded = false
+      peer.on('data', (data) => (back += data.toString()))
+      peer.on('end', () => (peerEnded = true))
+      peer.end('last words')
+      await until('ended', () => recorder.isEnded)
+      t.is(recorder.text, 'last words')
+      connection.write(Buffer.from('answer'))
+      connection.end()
+      await until('the answer and the end', () => back === 'answer' && peerEnded)
+      await until('closed', () => recorder.closedWith !== undefined)
+      t.is(recorder.closedWith, '')
+    })
+  })
+
+  test(`${name}: an outgoing connection hears the end of its peer and can still send`, async (t) => {
+    let got = ''
+    const { server, port } = await plainServer((socket) => {
+      socket.on('data', (data) => (got += data.toString()))
+      socket.end('bye')
+    })
+    const recorder = new Recorder()
+    const connection = create().connect('127.0.0.1', port, recorder)
+    await until('ended', () => recorder.isEnded)
+    t.is(recorder.text, 'bye')
+    connection.write(Buffer.from('still here'))
+    await until('arrived', () => got === 'still here')
+    connection.end()
+    await until('closed', () => recorder.closedWith !== undefined)
+    server.close()
+  })
+
+  test(`${name}: writing more than the kernel takes returns false, then drains, and nothing is lost`, async (t) => {
+    await accepted(async (recorder, connection, peer) => {
+      peer.pause()
+      const piece = Buffer.alloc(64 * 1024, 'w')
+      let written = 0
+      let ok = true
+      while (ok && written < 256 * 1024 * 1024) {
+        ok = connection.write(Buffer.from(piece))
+        written += piece.length
+      }
+      t.false(ok)
+      t.false(connection.flushed)
+      let got = 0
+      peer.on('data', (data) => (got += data.length))
+      peer.resume()
+      await until('drained', () => recorder.drains === 1)
+      await until('all arrived', () => got === written)
+      t.true(connection.flushed)
+    })
+  })
+
+  for (const direction of ['accepted', 'outgoing'] as const) {
+    test(`${name}: a paused ${direction} connection delivers nothing and keeps its peer waiting`, async (t) => {
+      let sent = 0
+      const pump = (socket: Socket): void => {
+        const piece = Buffer.alloc(256 * 1024, 'p')
+        const more = (): void => {
+          while (!socket.destroyed && sent < 64 * 1024 * 1024 && socket.write(piece)) sent += piece.length
+        }
+        socket.on('drain', more)
+        more()
+      }
+      const check = async (recorder: Recorder, connection: Connection): Promise<void> => {
+        await until('some arrived', () => recorder.bytes > 0)
+        connection.pause()
+        let before = -1
+        await until('the peer waits', async () => {
+          const same = before === sent
+          before = sent
+          await new Promise((resolve) => setTimeout(resolve, 100))
+          return same
+        })
+        t.true(sent < 64 * 1024 * 1024)
+        const paused = recorder.bytes
+        await new Promise((resolve) => setImmediate(resolve))
+        t.is(recorder.bytes, paused)
+        connection.resume()
+        await until('it goes on', () => recorder.bytes > paused)
+      }
+      if (direction === 'accepted') {
+        await accepted(async (recorder, connection, peer) => {
+          pump(peer)
+          await check(recorder, connection)
+        }, false)
+      } else {
+        const { server, port } = await plainServer(pump)
+        const recorder = new Recorder(false)
+        const connection = create().connect('127.0.0.1', port, recorder)
+        await check(recorder, connection)
+        connection.close()
+        await until('closed', () => recorder.closedWith !== undefined)
+        server.close()
+      }
+    })
+  }
+
+  test(`${name}: abort is seen as a failure by the peer`, async (t) => {
+    await accepted(async (recorder, connection, peer) => {
+      let error = ''
+      peer.on('error', (failure) => (error = (failure as NodeJS.ErrnoException).code ?? ''))
+      connection.abort()
+      await until('reset', () => error !== '')
+      t.is(error, 'ECONNRESET')
+      await until('closed', () => recorder.closedWith !== undefined)
+    })
+  })
+
+  test(`${name}: a reset by the peer closes with its name`, async (t) => {
+    await accepted(async (recorder, _connection, peer) => {
+      peer.resetAndDestroy()
+      await until('closed', () => recorder.closedWith !== undefined)
+      t.is(recorder.closedWith, 'ECONNRESET')
+    })
+  })
+
+  test(`${name}: several listen on one port side by side; closing one keeps its connections`, async (t) => {
+    const port = await freePort()
+    const counts = [0, 0]
+    const recorders: Recorder[] = []
+    const owned: Connection[] = []
+    const acceptors = await Promise.all(
+      [0, 1].map((which) =>
+        create().listen({ host: '127.0.0.1', port, backlog: 64 }, (connection) => {
+          counts[which]! += 1
+          const recorder = new Recorder()
+          recorders.push(recorder)
+          connection.owner = recorder
+          owned.push(connection)
+        }),
+      ),
+    )
+    const peers = Array.from({ length: 40 }, () => connectPlain(port, '127.0.0.1'))
+    await until('all accepted', () => counts[0]! + counts[1]! === 40)
+    t.true(counts[0]! > 0 && counts[1]! > 0, counts.join())
+    for (const acceptor of acceptors) acceptor.close()
+    for (const peer of peers) peer.write('x')
+    await until('all still deliver', () => recorders.every((recorder) => recorder.text === 'x'))
+    for (const peer of peers) peer.destroy()
+    for (const connection of owned) connection.close()
+  })
+
+  test(`${name}: a port that another program has is refused with its name`, async (t) => {
+    const { server, port } = await plainServer(() => undefined)
+    const error = await t.throwsAsync(create().listen({ host: '127.0.0.1', port, backlog: 1 }, () => undefined))
+    t.is((error as NodeJS.ErrnoException).code, 'EADDRINUSE')
+    server.close()
+  })
+}

@@ -1,0 +1,4 @@
+import { contract } from './contract.ts'
+import { createNetTransport } from './net.ts'
+
+contract('net', createNetTransport)
