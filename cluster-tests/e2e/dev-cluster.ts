@@ -49,6 +49,7 @@ export async function until<T>(what: string, attempt: () => Promise<T | undefine
     try {
       const result = await attempt()
       if (result !== undefined && result !== false) return result
+      last = ''
     } catch (error) {
       last = (error as Error).message
     }

@@ -23,9 +23,12 @@ for (let digit = 0; digit < 6; digit++) {
   hexValue[0x61 + digit] = 10 + digit
 }
 
-/** Host (RFC 9110 §7.2): a registered name, an IPv4 address or a bracketed IPv6 address, with an optional port. */
+/**
+ * Host (RFC 9110 §7.2): a registered name, an IPv4 address or a bracketed IPv6 address, with an optional port. No comma, though
+ * the grammar allows it: to a reader that joins fields it is a list of two hosts.
+ */
 const isHostByte = new Uint8Array(256)
-for (const char of "-._~!$&'()*+,;=%:[]0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") isHostByte[char.charCodeAt(0)] = 1
+for (const char of "-._~!$&'()*+;=%:[]0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") isHostByte[char.charCodeAt(0)] = 1
 
 /** Whether `[start, end)` is a host with an optional port. Empty is no host. */
 export function isHost(buffer: Buffer, start: number, end: number): boolean {

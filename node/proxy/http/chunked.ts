@@ -18,7 +18,11 @@ const State = {
   trailerStart: 7, trailerName: 8, trailerValue: 9, trailerLf: 10, endLf: 11, done: 12,
 } as const
 
-const forbiddenTrailers = ['content-length', 'transfer-encoding', 'host', 'connection', 'trailer', 'upgrade', 'te'].map(ascii)
+/** Framing, routing, what belongs to one connection, and what a member believes because Haechi alone says it. */
+const forbiddenTrailers = [
+  'content-length', 'transfer-encoding', 'host', 'connection', 'trailer', 'upgrade', 'te', 'keep-alive', 'proxy-connection', 'expect',
+  'x-forwarded-for', 'x-forwarded-proto',
+].map(ascii)
 const longestForbidden = 17
 
 export class ChunkedReader {

@@ -230,6 +230,8 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
   }
 
   #refuse(code: ErrorCode): number {
+    // There is no method: an earlier HEAD must not take this answer's body away.
+    this.#method = Method.other
     this.#lastExchange = true
     this.#answer(code)
     return -1
@@ -435,7 +437,9 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
     else if (head.contentLength >= 0) this.#responseFraming = head.contentLength === 0 ? Framing.none : Framing.length
     else this.#responseFraming = Framing.close
     this.#responseRemaining = head.contentLength
-    this.#memberKeeps = !head.close && (head.minor === 1 || head.keepAlive) && this.#responseFraming !== Framing.close
+    // A 204 that announces a body (RFC 9110 §8.6, RFC 9112 §6.1 forbid it) may still send one: into the next answer.
+    const bodyToCome = status === 204 && (head.chunked || head.contentLength > 0)
+    this.#memberKeeps = !head.close && (head.minor === 1 || head.keepAlive) && this.#responseFraming !== Framing.close && !bodyToCome
     this.#chunksToClient = this.#minor === 1
     if (this.#responseFraming === Framing.chunked) {
       this.#responseChunks ??= new ChunkedReader()

@@ -322,7 +322,8 @@ export class Head {
     this.targetEnd = end
     if (first === slash) return 0
     if (first === 0x2a && end === start + 1) return this.method === Method.options ? 0 : Fault.badTarget
-    // absolute-form (RFC 9112 §3.2.2): http://host[/path]; its host replaces Host.
+    // absolute-form (RFC 9112 §3.2.2): http://host[/path]; its host replaces Host. Not https: that has to be refused when it
+    // does not come over TLS (RFC 9110 §7.4), and behind here nobody would see that it was asked for.
     const scheme = schemeLength(buffer, start, end)
     if (scheme === 0) return Fault.badTarget
     const hostStart = start + scheme
@@ -419,11 +420,9 @@ function sameIgnoreCase(buffer: Buffer, a: number, b: number, length: number): b
 }
 
 const httpScheme = ascii('http://')
-const httpsScheme = ascii('https://')
 
 function schemeLength(buffer: Buffer, start: number, end: number): number {
   if (end - start > 7 && equalsIgnoreCase(buffer, start, start + 7, httpScheme)) return 7
-  if (end - start > 8 && equalsIgnoreCase(buffer, start, start + 8, httpsScheme)) return 8
   return 0
 }
 

@@ -180,6 +180,7 @@ const requestCases: readonly RequestCase[] = [
   refuse('Transfer-Encoding: identity', post('Transfer-Encoding: identity\r\n', smuggled)),
   refuse('Transfer-Encoding: chunked, chunked', post('Transfer-Encoding: chunked, chunked\r\n', `0\r\n\r\n${smuggled}`)),
   refuse('Transfer-Encoding: gzip, chunked', post('Transfer-Encoding: gzip, chunked\r\n', `0\r\n\r\n${smuggled}`)),
+  refuse('Transfer-Encoding: chunked, gzip', post('Transfer-Encoding: chunked, gzip\r\n', `0\r\n\r\n${smuggled}`)),
   refuse('Transfer-Encoding: chunked, identity', post('Transfer-Encoding: chunked, identity\r\n', `0\r\n\r\n${smuggled}`)),
   refuse('Transfer-Encoding: xchunked', post('Transfer-Encoding: xchunked\r\n', `0\r\n\r\n${smuggled}`)),
   refuse('Transfer-Encoding: chunked;q=1', post('Transfer-Encoding: chunked;q=1\r\n', `0\r\n\r\n${smuggled}`)),
@@ -191,6 +192,7 @@ const requestCases: readonly RequestCase[] = [
   refuse('two Transfer-Encoding', post('Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n', `0\r\n\r\n${smuggled}`)),
   refuse('two Transfer-Encoding, the first identity', post('Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n', `0\r\n\r\n${smuggled}`)),
   refuse('Transfer-Encoding in HTTP/1.0', `POST /first HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${smuggled}`),
+  refuse('tab before the colon of Content-Length', post('Content-Length\t: 5\r\n', `hello${smuggled}`)),
   refuse('space before the colon of Transfer-Encoding', post('Transfer-Encoding : chunked\r\n', `0\r\n\r\n${smuggled}`)),
   refuse('tab before the colon of Transfer-Encoding', post('Transfer-Encoding\t: chunked\r\n', `0\r\n\r\n${smuggled}`)),
   refuse('Transfer-Encoding folded', post('Transfer-Encoding:\r\n chunked\r\n', `0\r\n\r\n${smuggled}`)),
@@ -264,6 +266,10 @@ const requestCases: readonly RequestCase[] = [
   refuse('HTTP/0.9', `GET /first\r\n\r\n${smuggled}`),
   refuse('HTTP/0.9 in words', `GET /first HTTP/0.9\r\n\r\n${smuggled}`, 505, 'version-not-supported'),
   refuse('lower-case version', `GET /first http/1.1\r\nHost: a\r\n\r\n${smuggled}`),
+  refuse('no target', `GET HTTP/1.1\r\nHost: a\r\n\r\n${smuggled}`),
+  refuse('no version, but fields', `GET /first\r\nHost: a\r\n\r\n${smuggled}`),
+  refuse('no method', `/first HTTP/1.1\r\nHost: a\r\n\r\n${smuggled}`),
+  refuse('method in brackets', `G(E)T /first HTTP/1.1\r\nHost: a\r\n\r\n${smuggled}`),
   refuse('version with two digits', `GET /first HTTP/1.10\r\nHost: a\r\n\r\n${smuggled}`),
   refuse('version without minor', `GET /first HTTP/1\r\nHost: a\r\n\r\n${smuggled}`),
   refuse('two spaces before the target', `GET  /first HTTP/1.1\r\nHost: a\r\n\r\n${smuggled}`),
@@ -273,6 +279,7 @@ const requestCases: readonly RequestCase[] = [
   refuse('space before the method', ` GET /first HTTP/1.1\r\nHost: a\r\n\r\n${smuggled}`),
   refuse('two leading empty lines', `\r\n\r\nGET /first HTTP/1.1\r\nHost: a\r\n\r\n${smuggled}`),
   refuse('leading bare LF', `\nGET /first HTTP/1.1\r\nHost: a\r\n\r\n${smuggled}`),
+  refuse('TLS hello with a line feed', '\x16\x03\x01\x02\x00\x01\x00\n'),
   refuse('TLS hello', '\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n'),
 
   // What is asked for beyond a request.
@@ -284,6 +291,7 @@ const requestCases: readonly RequestCase[] = [
   refuse('Connection naming Host', get('Connection: close, host\r\n')),
   refuse('Connection naming Content-Length', post('Connection: Content-Length\r\nContent-Length: 5\r\n', `hello${smuggled}`)),
   refuse('Connection naming Transfer-Encoding', post('Connection: transfer-encoding\r\nTransfer-Encoding: chunked\r\n', `0\r\n\r\n${smuggled}`)),
+  refuse('Connection with a parameter', get('Connection: close; x\r\n')),
   refuse('Connection with no token', get('Connection: "close"\r\n')),
 
   // Chunks.
@@ -295,6 +303,7 @@ const requestCases: readonly RequestCase[] = [
   breaks('underscore in the chunk size', '1_0\r\nhello, chunks!!!\r\n0\r\n\r\n'),
   breaks('chunk size of 17 digits', '10000000000000005\r\nhello\r\n0\r\n\r\n'),
   breaks('chunk size of 17 digits, most zero', '00000000000000005\r\nhello\r\n0\r\n\r\n'),
+  breaks('chunk size beyond 2^53', 'fffffffffffffff\r\nhello\r\n0\r\n\r\n'),
   breaks('empty chunk size', '\r\nhello\r\n0\r\n\r\n'),
   breaks('chunk size without digit', ';a=b\r\nhello\r\n0\r\n\r\n'),
   breaks('bare LF after the chunk size', '5\nhello\r\n0\r\n\r\n'),
@@ -315,6 +324,7 @@ const requestCases: readonly RequestCase[] = [
   breaks('trailer Host', '5\r\nhello\r\n0\r\nHost: b\r\n\r\n'),
   breaks('trailer X-Forwarded-For', '5\r\nhello\r\n0\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n'),
   breaks('trailer X-Forwarded-Proto', '5\r\nhello\r\n0\r\nX-Forwarded-Proto: https\r\n\r\n'),
+  breaks('trailer Proxy-Connection', '5\r\nhello\r\n0\r\nProxy-Connection: close\r\n\r\n'),
   breaks('trailer Keep-Alive', '5\r\nhello\r\n0\r\nKeep-Alive: 5\r\n\r\n'),
   breaks('trailer Expect', '5\r\nhello\r\n0\r\nExpect: 100-continue\r\n\r\n'),
   breaks('trailer with bare LF', '5\r\nhello\r\n0\r\nA: b\n\r\n'),
@@ -356,6 +366,7 @@ const requestCases: readonly RequestCase[] = [
   fine('odd but legal target', "GET /a//b/../%00?x=[]|^\"<>\\{}`&y HTTP/1.1\r\nHost: a\r\n\r\n"),
   fine('Host with port', 'GET /first HTTP/1.1\r\nHost: a.example-1:8080\r\n\r\n'),
   fine('Host IPv6', 'GET /first HTTP/1.1\r\nHost: [2001:db8::1]:8080\r\n\r\n'),
+  fine('HTTP/1.0 without Host', 'GET /first HTTP/1.0\r\n\r\n', 1, { backendGets: /^Host: 127\.0\.0\.1:\d+\r$/m }),
   fine('absolute-form', 'GET HTTP://A/first HTTP/1.1\r\nHost: a\r\n\r\n', 1, { backendGets: /^GET \/first HTTP\/1\.1\r$/m }),
   fine('absolute-form without path', 'GET http://a?x HTTP/1.1\r\nHost: a\r\n\r\n', 1, { backendGets: /^GET \/\?x HTTP\/1\.1\r$/m }),
   fine('OPTIONS asterisk', 'OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n'),
@@ -441,7 +452,7 @@ async function runRequest(t: ExecutionContext, { name, expect, thenEnd }: Reques
     await sendPieces(requestProxy, client, pieces)
     if (thenEnd === true) client.socket.end()
     if ('fine' in expect) await until(`answers: ${where}; ${shown(client.text)}`, () => client.ended || client.closed || finals(client.text).length >= expect.fine)
-    else await client.ends()
+    else await until(`the connection ends: ${where}; ${shown(client.text)}`, () => client.ended || client.closed)
   } finally {
     client.close()
   }
@@ -490,6 +501,7 @@ interface ResponseCase {
   readonly bytes: string
   readonly method?: 'HEAD'
   readonly version?: '1.0'
+  readonly clientGets?: RegExp
   /** The backend closes behind its bytes. */
   readonly thenEnd?: boolean
   /**
@@ -507,6 +519,9 @@ const okChunked = (body: string): string => ok('Transfer-Encoding: chunked\r\n',
 
 const responseCases: readonly ResponseCase[] = [
   bad('no HTTP at all', 'SSH-2.0-OpenSSH\r\n\r\n'),
+  bad('one word', 'hello\r\n\r\n'),
+  bad('status of letters', 'HTTP/1.1 2OO OK\r\nContent-Length: 0\r\n\r\n'),
+  bad('HTTP/2', 'HTTP/2 200\r\nContent-Length: 0\r\n\r\n'),
   bad('status line without version', '200 OK\r\nContent-Length: 0\r\n\r\n'),
   bad('status of two digits', 'HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n'),
   bad('status of four digits', 'HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n'),
@@ -559,6 +574,7 @@ const responseCases: readonly ResponseCase[] = [
   { ...torn('last chunk missing', okChunked('5\r\nhello\r\n')), thenEnd: true },
   { ...torn('last line missing', okChunked('5\r\nhello\r\n0\r\n')), thenEnd: true },
   torn('bad chunk size', okChunked('5\r\nhello\r\n0x1\r\na\r\n0\r\n\r\n')),
+  torn('chunk size of letters', okChunked('xyz\r\nhello\r\n0\r\n\r\n')),
   torn('bad chunk size at once', okChunked('-5\r\nhello\r\n0\r\n\r\n')),
   torn('chunk with bare LF', okChunked('5\nhello\n0\n\n')),
   torn('chunk data longer than its size', okChunked('4\r\nhello\r\n0\r\n\r\n')),
@@ -586,9 +602,10 @@ const responseCases: readonly ResponseCase[] = [
   { name: 'HTTP/1.0 with length', bytes: 'HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello', expect: { status: 200, body: 'hello', kept: false } },
   { name: 'Connection: close', bytes: ok('Connection: close\r\nContent-Length: 5\r\n', 'hello'), expect: { status: 200, body: 'hello', kept: false } },
   { name: 'no reason', bytes: 'HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nhello', expect: { status: 200, body: 'hello', kept: true } },
+  { name: 'no blank behind the status', bytes: 'HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello', expect: { status: 200, body: 'hello', kept: true } },
   { name: 'obs-text in the reason', bytes: 'HTTP/1.1 200 Tr\xe8s bien\r\ncontent-length:5\r\n\r\nhello', expect: { status: 200, body: 'hello', kept: true } },
   { name: 'odd status', bytes: 'HTTP/1.1 599 Odd\r\nContent-Length: 0\r\n\r\n', expect: { status: 599, body: '', kept: true } },
-  { name: 'a few 1xx', bytes: `${'HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n'.repeat(3)}${ok('Content-Length: 5\r\n', 'hello')}`, expect: { status: 200, body: 'hello', kept: true } },
+  { name: 'a few 1xx', bytes: `${'HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n'.repeat(3)}${ok('Content-Length: 5\r\n', 'hello')}`, clientGets: /^(HTTP\/1\.1 103 Early Hints\r\nA: b\r\n[^]*?\r\n\r\n){3}HTTP\/1\.1 200 /, expect: { status: 200, body: 'hello', kept: true } },
   { name: '204', bytes: 'HTTP/1.1 204 No Content\r\n\r\n', expect: { status: 204, kept: true } },
   { name: '304 with the length of what it is not', bytes: 'HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n', expect: { status: 304, kept: true } },
   { name: 'HEAD with length', method: 'HEAD', bytes: ok('Content-Length: 5\r\n', ''), expect: { status: 200, body: '', kept: true } },
@@ -628,8 +645,9 @@ async function runResponse(t: ExecutionContext, one: ResponseCase, how: string, 
     client.send(`${one.method ?? 'GET'} /first HTTP/${version}\r\nHost: a\r\n\r\n`)
     const read = () => readMessages(client.text, client.ended && client.error === '', head).messages.filter((message) => statusOf(message) >= 200)
     if ('torn' in one.expect) {
-      await client.ends()
-      await until(`the client's end: ${where}`, () => client.closed || client.ended)
+      // A reset, not an orderly end: that is what every client takes for a failure.
+      await until(`the client's connection fails: ${where}`, () => client.closed)
+      t.is(client.error, 'ECONNRESET', where)
       t.is(read().length, 0, `${where}: no whole answer: ${shown(client.text)}`)
       t.true(client.text === '' || client.text.startsWith('HTTP/1.1 200 '), `${where}: ${shown(client.text)}`)
     } else {
@@ -648,6 +666,7 @@ async function runResponse(t: ExecutionContext, one: ResponseCase, how: string, 
       await until(`the backend's connection is closed: ${where}`, () => used!.destroyed || used!.readableEnded)
     } else if (one.expect.kept === true) t.is(fences, 'same', `${where}: the connection is used again`)
     t.notRegex(client.text, /stray/, where)
+    if (one.clientGets !== undefined) t.regex(client.text, one.clientGets, where)
   } finally {
     client.close()
     // Each run begins with a connection of its own.
