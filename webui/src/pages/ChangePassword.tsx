@@ -7,7 +7,7 @@ import { ApiFailure } from '../api/client.ts'
 import { changePassword, signOut } from '../api/session.ts'
 import { notify } from '../display/notify.ts'
 import { useFailureText } from '../display/Panel.tsx'
-import { LanguageMenu, Mark, ThemeMenu } from '../shell/Header.tsx'
+import { LanguageMenu, Mark, ThemeMenu } from '../shell/Menus.tsx'
 
 /** Fewer are refused by the node. */
 export const minimumPasswordLength = 10

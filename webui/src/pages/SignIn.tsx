@@ -6,7 +6,7 @@ import { useForm } from '@mantine/form'
 import { ApiFailure } from '../api/client.ts'
 import { signIn } from '../api/session.ts'
 import { useFailureText } from '../display/Panel.tsx'
-import { LanguageMenu, Mark, ThemeMenu } from '../shell/Header.tsx'
+import { LanguageMenu, Mark, ThemeMenu } from '../shell/Menus.tsx'
 
 export function SignIn({ ended }: { readonly ended: boolean }) {
   const { t } = useTranslation()

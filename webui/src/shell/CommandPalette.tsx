@@ -7,7 +7,7 @@ import { useLocation } from 'wouter'
 import { signOut } from '../api/session.ts'
 import { useEditing } from '../draft/document.tsx'
 import { changeLanguage } from '../words/words.ts'
-import { places } from './Shell.tsx'
+import { places } from './places.ts'
 
 export function CommandPalette() {
   const { t, i18n } = useTranslation()

@@ -1,7 +1,7 @@
 /** Which node this is, how it is connected, and what belongs to the user: language, colours, session. */
 import { useTranslation } from 'react-i18next'
-import { ActionIcon, Burger, Button, Group, Kbd, Menu, Text, Tooltip, UnstyledButton, useMantineColorScheme } from '@mantine/core'
-import { IconDeviceDesktop, IconKey, IconLanguage, IconLogout, IconMoon, IconSearch, IconSun, IconUserCircle } from '@tabler/icons-react'
+import { ActionIcon, Burger, Button, Group, Kbd, Menu, Text, Tooltip, UnstyledButton } from '@mantine/core'
+import { IconKey, IconLogout, IconSearch, IconUserCircle } from '@tabler/icons-react'
 import { useDisclosure } from '@mantine/hooks'
 import { spotlight } from '@mantine/spotlight'
 import { Link } from 'wouter'
@@ -10,16 +10,7 @@ import { useOverviewPart } from '../api/queries.ts'
 import { signOut, useSession } from '../api/session.ts'
 import { Status } from '../display/Status.tsx'
 import { ChangePasswordDialog } from '../pages/ChangePassword.tsx'
-import { changeLanguage, languages, type Language } from '../words/words.ts'
-
-export function Mark() {
-  return (
-    <svg viewBox="0 0 32 32" width="22" height="22" aria-hidden focusable="false">
-      <rect width="32" height="32" rx="6" fill="#1d5593" />
-      <path d="M9.5 7v18M22.5 7v18M9.5 16h13" fill="none" stroke="#fff" strokeWidth="3" strokeLinecap="round" />
-    </svg>
-  )
-}
+import { LanguageMenu, Mark, ThemeMenu } from './Menus.tsx'
 
 export function Header({ menuOpen, toggleMenu }: { readonly menuOpen: boolean; readonly toggleMenu: () => void }) {
   const { t } = useTranslation()
@@ -89,65 +80,5 @@ function ConnectionState() {
         <Status kind={kind}>{t(`live.${live.phase}`)}</Status>
       </span>
     </Tooltip>
-  )
-}
-
-export function LanguageMenu() {
-  const { t, i18n } = useTranslation()
-  return (
-    <Menu position="bottom-end">
-      <Menu.Target>
-        <Tooltip label={t('header.language')}>
-          <ActionIcon size="lg" aria-label={t('header.language')} data-testid="language">
-            <IconLanguage size={18} stroke={1.7} />
-          </ActionIcon>
-        </Tooltip>
-      </Menu.Target>
-      <Menu.Dropdown>
-        {(Object.keys(languages) as Language[]).map((language) => (
-          <Menu.Item
-            key={language}
-            lang={language}
-            onClick={() => void changeLanguage(language)}
-            {...(i18n.language === language ? { 'data-chosen': true } : {})}
-          >
-            {languages[language]}
-          </Menu.Item>
-        ))}
-      </Menu.Dropdown>
-    </Menu>
-  )
-}
-
-export function ThemeMenu() {
-  const { t } = useTranslation()
-  const { colorScheme, setColorScheme } = useMantineColorScheme()
-  const icons = { light: IconSun, dark: IconMoon, auto: IconDeviceDesktop } as const
-  const Current = icons[colorScheme]
-  return (
-    <Menu position="bottom-end">
-      <Menu.Target>
-        <Tooltip label={t('header.theme')}>
-          <ActionIcon size="lg" aria-label={t('header.theme')} data-testid="theme">
-            <Current size={18} stroke={1.7} />
-          </ActionIcon>
-        </Tooltip>
-      </Menu.Target>
-      <Menu.Dropdown>
-        {(['light', 'dark', 'auto'] as const).map((scheme) => {
-          const Icon = icons[scheme]
-          return (
-            <Menu.Item
-              key={scheme}
-              leftSection={<Icon size={15} />}
-              onClick={() => setColorScheme(scheme)}
-              {...(scheme === colorScheme ? { 'data-chosen': true } : {})}
-            >
-              {t(`theme.${scheme}`)}
-            </Menu.Item>
-          )
-        })}
-      </Menu.Dropdown>
-    </Menu>
   )
 }

@@ -2,9 +2,6 @@
 import { Suspense, lazy, useEffect, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { AppShell, NavLink } from '@mantine/core'
-import {
-  IconActivity, IconArrowsSplit2, IconFileCode, IconHistory, IconListDetails, IconNetwork, IconServer2, IconStack2, IconUsers,
-} from '@tabler/icons-react'
 import { useDisclosure } from '@mantine/hooks'
 import { Link, Route, Switch, useLocation } from 'wouter'
 import { connectLive } from '../api/live.ts'
@@ -18,6 +15,7 @@ import { EmptyState, Waiting } from '../display/Panel.tsx'
 import { Overview } from '../pages/Overview.tsx'
 import { ConnectionBanner } from './ConnectionBanner.tsx'
 import { Header } from './Header.tsx'
+import { places } from './places.ts'
 
 const Pools = lazy(async () => ({ default: (await import('../pages/Pools.tsx')).Pools }))
 const PoolPage = lazy(async () => ({ default: (await import('../pages/PoolPage.tsx')).PoolPage }))
@@ -33,18 +31,6 @@ const Users = lazy(async () => ({ default: (await import('../pages/Users.tsx')).
 const Configuration = lazy(async () => ({ default: (await import('../pages/Configuration.tsx')).Configuration }))
 const Review = lazy(async () => ({ default: (await import('../draft/Review.tsx')).Review }))
 const CommandPalette = lazy(async () => ({ default: (await import('./CommandPalette.tsx')).CommandPalette }))
-
-export const places = [
-  { href: '/', word: 'overview', icon: IconActivity, group: 'operate' },
-  { href: '/vips', word: 'vips', icon: IconNetwork, group: 'configure' },
-  { href: '/listeners', word: 'listeners', icon: IconArrowsSplit2, group: 'configure' },
-  { href: '/pools', word: 'pools', icon: IconStack2, group: 'configure' },
-  { href: '/configuration', word: 'configuration', icon: IconFileCode, group: 'configure' },
-  { href: '/revisions', word: 'revisions', icon: IconHistory, group: 'configure' },
-  { href: '/nodes', word: 'nodes', icon: IconServer2, group: 'administer' },
-  { href: '/users', word: 'users', icon: IconUsers, group: 'administer' },
-  { href: '/audit', word: 'audit', icon: IconListDetails, group: 'administer' },
-] as const
 
 export function Shell() {
   return (
