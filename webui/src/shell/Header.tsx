@@ -1,6 +1,6 @@
 /** Which node this is, how it is connected, and what belongs to the user: language, colours, session. */
 import { useTranslation } from 'react-i18next'
-import { ActionIcon, Burger, Button, Group, Kbd, Menu, Text, Tooltip, UnstyledButton } from '@mantine/core'
+import { Burger, Button, Group, Kbd, Menu, Text, Tooltip, UnstyledButton } from '@mantine/core'
 import { IconKey, IconLogout, IconSearch, IconUserCircle } from '@tabler/icons-react'
 import { useDisclosure } from '@mantine/hooks'
 import { spotlight } from '@mantine/spotlight'
