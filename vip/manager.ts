@@ -1,15 +1,15 @@
 /**
  * Carries out what the lease machine says: fence, addresses and announcements in kernel mode; lock and listeners in bind mode.
  * Order of acquiring: fence open → address → announcements. Order of giving up: fence closed → address removed.
+ * Everything in kernel mode happens synchronously inside the call that caused it.
  */
-import { Addresses } from './addresses.ts'
-import { gratuitousArp, unsolicitedAdvertisement } from './announce/frames.ts'
-import { BindLock, defaultBindLockPort } from './bind-lock.ts'
-import { defaultTable } from './fence/close.ts'
-import { LeaseSets } from './fence/lease-sets.ts'
-import { installTable, removeTable, updatesInPlace } from './fence/table.ts'
-import { VipMachine } from './machine.ts'
-import { PacketSocket } from './syscalls.ts'
+import ipaddr from 'ipaddr.js'
+import { addressLifetimeS, addressRenewMs, Addresses, type Link } from './addresses.ts'
+import { BindAnnouncer, defaultBindLockPort } from './announce/bind.ts'
+import { Announcer } from './announce/packets.ts'
+import { Fence } from './fence/fence.ts'
+import { VipMachine, type Desired, type VipEvent } from './machine.ts'
+import { SyscallError } from './syscalls.ts'
 import type { VipLease, VipManager, VipSpec, VipState, VipStatus } from './types.ts'
 
 export interface VipManagerOptions {
@@ -18,24 +18,31 @@ export interface VipManagerOptions {
   readonly listenChange?: (addresses: readonly string[]) => Promise<string>
   readonly bindLockPort?: number
   readonly tableName?: string
+  /** See `FenceOptions.asOnOldKernels`. For tests. */
+  readonly asOnOldKernels?: boolean
 }
 
-/** How often the kernel lifetime of a held address is renewed. */
-const addressRenewMs = 500
-const lockRetryMs = 20
-const tableRetryMs = 500
+/** How often the kernel is asked whether a link changed; one system call. */
+const linkPollMs = 100
+/** After an address could not be added. */
+const addressRetryMs = 1000
+/** After the fence could not be opened, though it stands. */
+const fenceRetryMs = 20
+/** After the fence could not be set up. */
+const setUpRetryMs = 2000
 
-interface Vip {
-  readonly spec: VipSpec
+interface Shown {
   state: VipState
-  sinceEpochMs: number
   error: string
+  sinceEpochMs: number
   announcements: number
-  /** Kernel mode: the address is on the interface (as far as this process knows), and when its lifetime was last renewed. */
-  added: boolean
-  renewedMs: number
-  /** Bind mode. */
-  lock: BindLock | undefined
+}
+
+/** What needs the kernel's permission; made with the first kernel-mode VIP. */
+interface Kernel {
+  readonly fence: Fence
+  readonly addresses: Addresses
+  readonly announcer: Announcer
 }
 
 export function createVipManager(options: VipManagerOptions): VipManager {
@@ -45,125 +52,81 @@ export function createVipManager(options: VipManagerOptions): VipManager {
 class Manager implements VipManager {
   readonly #options: VipManagerOptions
   readonly #log: VipManagerOptions['log']
-  readonly #table: string
   readonly #machine = new VipMachine()
-  #vips: Vip[] = []
+  readonly #bind: BindAnnouncer
   readonly #listeners: ((status: readonly VipStatus[]) => void)[] = []
+  #specs: readonly VipSpec[] = []
+  readonly #shown = new Map<string, Shown>()
+  #desired: Desired = { open: [], untilMs: 0, announce: [], states: [], wakeMs: Infinity }
 
-  #sets: LeaseSets | undefined
-  #addresses: Addresses | undefined
-  #packets: PacketSocket | undefined
-  /** Why kernel mode cannot work; empty when the table stands or is being made. */
-  #fenceError = ''
-  #fenceStands = false
-  #fenceUntilMs = 0
-  #egressKnown: boolean | undefined
+  #kernel: Kernel | undefined
+  /** The tables stand. */
+  #fenced = false
+  /** Addresses put on an interface by this process, and when their lifetime was last renewed. */
+  readonly #present = new Map<string, { readonly spec: VipSpec; renewedMs: number }>()
+  readonly #links = new Map<string, Link | undefined>()
 
-  #timer: NodeJS.Timeout | undefined
-  #tableRetry: NodeJS.Timeout | undefined
-  #configuring: Promise<void> = Promise.resolve()
-  #binding: Promise<void> = Promise.resolve()
-  #bindQueued = false
+  readonly #events: VipEvent[] = []
+  #working = false
+  #wake: NodeJS.Timeout | undefined
+  #poll: NodeJS.Timeout | undefined
+  #setUpRetry: NodeJS.Timeout | undefined
   #stopped = false
 
   constructor(options: VipManagerOptions) {
     this.#options = options
     this.#log = options.log
-    this.#table = options.tableName ?? defaultTable
-  }
-
-  // — configuration —
-
-  configure(specs: readonly VipSpec[]): Promise<void> {
-    this.#configuring = this.#configuring.then(() => this.#configure(specs))
-    return this.#configuring
-  }
-
-  async #configure(specs: readonly VipSpec[]): Promise<void> {
-    const same = (a: VipSpec, b: VipSpec): boolean =>
-      a.name === b.name && a.address === b.address && a.prefixLength === b.prefixLength && a.interface === b.interface && a.announcer === b.announcer
-    if (specs.length === this.#vips.length && specs.every((spec, i) => same(spec, this.#vips[i]!.spec))) return
-    const kernelBefore = this.#kernelVips().map((vip) => vip.spec)
-    const kept = specs.map((spec) => this.#vips.find((vip) => same(vip.spec, spec)) ?? newVip(spec))
-    const removed = this.#vips.filter((vip) => !kept.includes(vip))
-    const kernel = specs.filter((spec) => spec.announcer === 'kernel')
-    const changed = kernel.length !== kernelBefore.length || kernel.some((spec, i) => !same(spec, kernelBefore[i]!))
-    this.#vips = kept
-    // What is no longer wanted loses its address while it is still guarded.
-    for (const vip of removed) {
-      this.#withdraw(vip)
-      vip.lock?.release()
-    }
-    if (changed) await this.#installFence()
-    this.#drive()
-    this.#changed()
-  }
-
-  async #installFence(): Promise<void> {
-    clearTimeout(this.#tableRetry)
-    const guarded = this.#kernelVips().map(({ spec }) => ({ address: spec.address, interface: spec.interface }))
-    try {
-      this.#addresses ??= new Addresses()
-      this.#packets ??= new PacketSocket()
-      this.#sets ??= new LeaseSets(this.#table, await updatesInPlace(this.#table))
-    } catch (error) {
-      this.#fenceError = `no permission for the kernel's network settings (${(error as Error).message}); run as root or with CAP_NET_ADMIN and CAP_NET_RAW`
-      this.#log('error', `VIPs cannot be held: ${this.#fenceError}`)
-      return
-    }
-    this.#fenceUntilMs = 0
-    const { error, egress } = await installTable(this.#table, guarded)
-    this.#fenceError = error
-    this.#fenceStands = error === ''
-    this.#sets.setEgress(egress)
-    if (error !== '') {
-      this.#log('error', `the fence could not be set up: ${error}`)
-      this.#tableRetry = setTimeout(() => void this.configureAgain(), tableRetryMs)
-    } else if (this.#egressKnown !== egress) {
-      this.#egressKnown = egress
-      this.#log('info', `fence set up, ${egress ? 'announcements guarded by the egress hook' : 'no egress hook: announcements are guarded by the lease check alone'}`)
-    }
-  }
-
-  /** After the table vanished under us, or could not be made: make it again, then go on. */
-  async configureAgain(): Promise<void> {
-    this.#configuring = this.#configuring.then(async () => {
-      if (this.#stopped) return
-      await this.#installFence()
-      this.#drive()
+    this.#bind = new BindAnnouncer({
+      lockPort: options.bindLockPort ?? defaultBindLockPort,
+      clock: () => performance.now(),
+      listenChange: options.listenChange ?? (() => Promise.resolve('nothing here can listen')),
+      report: (address, outcome, error) => {
+        const name = this.#specs.find((spec) => spec.announcer === 'bind' && spec.address === address)?.name
+        if (name === undefined) return
+        this.#handle(outcome === 'acquired' ? { type: 'acquired', name } : { type: 'blocked', name, error })
+      },
     })
-    return this.#configuring
   }
 
   // — inputs —
 
+  async configure(vips: readonly VipSpec[]): Promise<void> {
+    if (this.#stopped) return
+    // One spelling of an address, the kernel's; in bind mode the listeners' owner has to recognise its own.
+    const specs = vips.map((spec) => (spec.announcer === 'kernel' ? { ...spec, address: ipaddr.parse(spec.address).toString() } : spec))
+    this.#specs = specs
+    for (const name of this.#shown.keys()) if (!specs.some((spec) => spec.name === name)) this.#shown.delete(name)
+    // First what is no longer wanted: closed, then without its address, all while it is still guarded.
+    this.#handle({ type: 'configure', vips: specs })
+    this.#setUp()
+    await this.#bind.settled()
+  }
+
   lease(lease: VipLease): void {
-    this.#machine.lease(lease)
-    this.#drive()
+    this.#handle({ type: 'lease', lease })
   }
 
   setFit(fit: boolean): void {
-    this.#machine.setFit(fit)
-    this.#drive()
+    this.#handle({ type: 'fit', fit })
   }
 
   async close(): Promise<void> {
-    this.#machine.close()
-    this.#drive()
-    await this.#binding
+    this.#handle({ type: 'close' })
+    // Normally 0: the kernel has confirmed. If it could not, its own timeouts close the fence, and only then is it closed.
+    const openForMs = (this.#kernel?.fence.untilMs ?? 0) - performance.now()
+    if (openForMs > 0) await new Promise((resolve) => setTimeout(resolve, Math.ceil(openForMs)))
+    await this.#bind.settled()
   }
 
   status(): readonly VipStatus[] {
     const now = performance.now()
-    return this.#vips.map(({ spec, state, sinceEpochMs, error, announcements }) => ({
-      name: spec.name,
-      address: spec.address,
-      state,
-      sinceEpochMs,
-      error,
-      announcements,
-      fenceRemainingMs: state === 'held' ? Math.max(0, Math.round((spec.announcer === 'kernel' ? this.#fenceUntilMs : (this.#machine.mayAnswerUntil(now) ?? 0)) - now)) : 0,
-    }))
+    const fencedMs = Math.max(0, (this.#kernel?.fence.untilMs ?? 0) - now)
+    const open = new Set(this.#desired.open.map(({ name }) => name))
+    return this.#specs.map(({ name, address, announcer }) => {
+      const { state, error, sinceEpochMs, announcements } = this.#show(name)
+      const remainingMs = announcer === 'kernel' ? fencedMs : Math.max(0, this.#desired.untilMs - now)
+      return { name, address, state, sinceEpochMs, fenceRemainingMs: open.has(name) ? Math.floor(remainingMs) : 0, announcements, error }
+    })
   }
 
   onChange(listener: (status: readonly VipStatus[]) => void): void {
@@ -171,234 +134,266 @@ class Manager implements VipManager {
   }
 
   async stop(): Promise<void> {
+    if (this.#stopped) return
     await this.close()
     this.#stopped = true
-    clearTimeout(this.#timer)
-    clearTimeout(this.#tableRetry)
-    await this.#configuring
-    // Without addresses there is nothing left to guard: the machine is left as it was found.
-    if (this.#sets !== undefined && this.#vips.every((vip) => !vip.added)) await removeTable(this.#table)
-    this.#sets?.dispose()
-    this.#addresses?.dispose()
-    this.#packets?.close()
-    this.#sets = undefined
+    clearTimeout(this.#wake)
+    clearInterval(this.#poll)
+    clearTimeout(this.#setUpRetry)
+    const kernel = this.#kernel
+    if (kernel === undefined) return
+    // Without addresses there is nothing left to guard: the machine is left as it was found. What the kernel says counts.
+    const left = kernel.addresses.present().find(({ address }) => kernel.fence.guarded.has(address))
+    if (left !== undefined) this.#log('warn', `${left.address} is still on an interface: it stays guarded`)
+    else if (this.#fenced) {
+      const code = kernel.fence.remove()
+      if (code !== '') this.#log('warn', `the fence's tables could not be removed: ${code}`)
+    }
+    kernel.fence.dispose()
+    kernel.addresses.dispose()
+    kernel.announcer.close()
+    this.#kernel = undefined
   }
 
   // — the one place where things happen —
 
-  #drive(): void {
+  /** Events that carrying out gives rise to are handled in turn, listeners hear of the result. */
+  #handle(event: VipEvent): void {
     if (this.#stopped) return
-    const now = performance.now()
-    const untilMs = this.#machine.mayAnswerUntil(now)
-    if (this.#kernelVips().length > 0) {
-      if (untilMs === undefined) this.#closeKernel()
-      else this.#holdKernel(untilMs)
-    }
-    if (this.#vips.some((vip) => vip.spec.announcer === 'bind')) this.#queueBind()
-    this.#arm()
-  }
-
-  /** Wakes up for the end of the lease and for the next announcement. */
-  #arm(): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    const now = performance.now()
-    const untilMs = this.#machine.mayAnswerUntil(now)
-    if (untilMs === undefined || this.#stopped) return
-    const due = Math.min(untilMs, this.#machine.announcementDueMs() ?? Infinity)
-    this.#timer = setTimeout(() => this.#drive(), Math.max(0, Math.ceil(due - now)))
-  }
-
-  #closeKernel(): void {
-    if (this.#fenceUntilMs > 0) {
-      const result = this.#sets?.close()
-      if (result !== undefined && !result.ok && result.code !== 'ENOENT') this.#log('error', `fence not closed: ${result.code}; it closes by itself`)
-      this.#fenceUntilMs = 0
-    }
-    for (const vip of this.#kernelVips()) this.#withdraw(vip)
-  }
-
-  #withdraw(vip: Vip): void {
-    if (vip.added) {
-      const { address, prefixLength, interface: device } = vip.spec
-      const error = this.#addresses?.remove(address, prefixLength, device) ?? ''
-      if (error !== '') this.#log('warn', `VIP ${vip.spec.name}: ${error}`)
-      vip.added = false
-    }
-    if (vip.spec.announcer === 'kernel') this.#enter(vip, 'released', '')
-  }
-
-  #holdKernel(untilMs: number): void {
-    const sets = this.#sets
-    const addresses = this.#addresses
-    const wanted = this.#kernelVips()
-    if (sets === undefined || addresses === undefined || !this.#fenceStands) {
-      // Still being made is no failure: nobody has to hand over because of it.
-      for (const vip of wanted) this.#enter(vip, this.#fenceError === '' ? 'acquiring' : 'failed', this.#fenceError)
-      return
-    }
-    const linksChanged = addresses.linksChanged()
-    const usable = wanted.filter((vip) => this.#usable(vip, addresses, linksChanged))
-    const renewed = sets.renew(usable.map((vip) => vip.spec.address), untilMs - performance.now())
-    const now = performance.now()
-    if (now >= untilMs) {
-      // A pause between reading the clock and here: what was renewed was late. Close before anything is said or sent.
-      this.#fenceUntilMs = untilMs
-      this.#closeKernel()
-      return
-    }
-    if (!renewed.ok) {
-      this.#fenceLost(renewed.code)
-      return
-    }
-    this.#fenceUntilMs = untilMs
-    let acquired = false
-    for (const vip of usable) {
-      if (!vip.added || now - vip.renewedMs >= addressRenewMs) {
-        const fresh = !vip.added
-        const error = addresses.put(vip.spec.address, vip.spec.prefixLength, vip.spec.interface)
-        if (error !== '') {
-          this.#enter(vip, 'failed', error)
-          continue
-        }
-        vip.added = true
-        vip.renewedMs = now
-        acquired ||= fresh
-      }
-      this.#enter(vip, 'held', '')
-    }
-    if (acquired) {
-      this.#machine.acquired(now)
-      this.#machine.announceAgain(now)
-    }
-    if (this.#machine.takeAnnouncement(performance.now())) for (const vip of usable) this.#announce(vip, addresses)
-  }
-
-  /** Someone removed the table (`nft flush ruleset`): without a fence nothing is held. */
-  #fenceLost(code: string): void {
-    this.#log('error', `the fence was removed by another program (${code}); VIPs are released until it is set up again`)
-    this.#fenceError = `the fence was removed by another program (${code})`
-    this.#fenceStands = false
-    this.#fenceUntilMs = 0
-    for (const vip of this.#kernelVips()) {
-      this.#withdraw(vip)
-      this.#enter(vip, 'failed', this.#fenceError)
-    }
-    void this.configureAgain()
-  }
-
-  #usable(vip: Vip, addresses: Addresses, linksChanged: boolean): boolean {
-    // Looked at only when something changed; asking for each renewal would cost more than the renewal.
-    if (vip.state !== 'held' || linksChanged) {
-      const { interface: device } = vip.spec
-      const link = device === '' ? undefined : addresses.link(device)
-      const error =
-        device === '' ? `no interface of this node has a subnet with ${vip.spec.address}; name one in the VIP's interface`
-        : link === undefined ? `there is no interface ${device}`
-        : link.running ? '' : `interface ${device} is down`
-      if (error !== '') {
-        this.#withdraw(vip)
-        this.#enter(vip, 'failed', error)
-        return false
-      }
-    }
-    return true
-  }
-
-  #announce(vip: Vip, addresses: Addresses): void {
-    if (!vip.added) return
-    const { address, interface: device } = vip.spec
-    const link = addresses.link(device)
-    if (link === undefined || this.#packets === undefined) return
-    const frames = address.includes(':')
-      ? [unsolicitedAdvertisement(address, link.mac)]
-      : [gratuitousArp(address, link.mac, 'request'), gratuitousArp(address, link.mac, 'reply')]
+    this.#events.push(event)
+    if (this.#working) return
+    this.#working = true
     try {
-      for (const frame of frames) {
-        // Immediately before each: a pause may have hit since the last check.
-        if (this.#machine.mayAnswerUntil(performance.now()) === undefined) return
-        this.#packets.send(link.index, frame)
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        this.#desired = this.#machine.step(next, performance.now())
+        this.#carryOut(this.#desired)
       }
-      vip.announcements++
-    } catch (error) {
-      this.#log('warn', `VIP ${vip.spec.name} could not be announced: ${(error as Error).message}`)
+    } finally {
+      this.#working = false
     }
+    this.#arm()
+    this.#tell()
   }
 
-  // — bind mode —
-
-  #queueBind(): void {
-    if (this.#bindQueued) return
-    const wantsHeld = this.#machine.mayAnswerUntil(performance.now()) !== undefined
-    const settled = this.#bindVips().every((vip) => (vip.state === 'held') === wantsHeld && (wantsHeld || vip.lock?.taken !== true))
-    if (settled) return
-    this.#bindQueued = true
-    this.#binding = this.#binding.then(() => {
-      this.#bindQueued = false
-      return this.#bind()
-    })
+  #carryOut(desired: Desired): void {
+    if (this.#kernel !== undefined) this.#carryOutInKernel(this.#kernel, desired)
+    this.#bind.want(desired.open.filter(({ announcer }) => announcer === 'bind').map(({ address }) => address))
   }
 
-  async #bind(): Promise<void> {
-    const vips = this.#bindVips()
-    const held = (): boolean => this.#machine.mayAnswerUntil(performance.now()) !== undefined
-    if (!held()) {
-      const listening = vips.filter((vip) => vip.lock?.taken === true)
-      if (listening.length > 0) await this.#options.listenChange?.([])
-      for (const vip of vips) {
-        vip.lock?.release()
-        this.#enter(vip, 'released', '')
-      }
+  #carryOutInKernel(kernel: Kernel, { open, untilMs, announce }: Desired): void {
+    const wanted = open.filter(({ announcer }) => announcer === 'kernel')
+    if (!this.#moveFence(kernel, wanted, untilMs)) {
+      for (const held of this.#present.values()) this.#withdraw(kernel, held.spec)
       return
     }
-    let missing = false
-    for (const vip of vips) {
-      vip.lock ??= new BindLock(vip.spec.address, this.#options.bindLockPort ?? defaultBindLockPort)
-      if (vip.lock.taken) continue
-      this.#enter(vip, vip.state === 'failed' ? 'failed' : 'acquiring', vip.error)
-      const error = await vip.lock.take()
-      if (error !== '') {
-        missing = true
-        this.#enter(vip, 'failed', `${vip.spec.address} cannot be taken: ${error}`)
-      }
+    for (const { spec } of this.#present.values()) if (!wanted.includes(spec)) this.#withdraw(kernel, spec)
+    const lifetimeS = addressLifetimeS(untilMs - performance.now())
+    for (const spec of wanted) this.#keepAddress(kernel, spec, lifetimeS)
+    for (const spec of announce) if (wanted.includes(spec) && this.#present.has(spec.name)) this.#announce(kernel, spec, untilMs)
+  }
+
+  /** Opens exactly these until then. False: nothing may be answered for. */
+  #moveFence({ fence }: Kernel, wanted: readonly VipSpec[], untilMs: number): boolean {
+    if (wanted.length === 0) {
+      if (fence.untilMs === 0) return true
+      const code = fence.close()
+      if (code === 'ENOENT') this.#fenceLost()
+      else if (code !== '') this.#log('error', `the fence could not be closed (${code}); the kernel closes it when the lease ends`)
+      return code === ''
     }
-    const taken = vips.filter((vip) => vip.lock?.taken === true)
-    if (taken.some((vip) => vip.state !== 'held')) {
-      const error = (await this.#options.listenChange?.(taken.map((vip) => vip.spec.address))) ?? ''
-      if (held()) {
-        for (const vip of taken) this.#enter(vip, error === '' ? 'held' : 'failed', error)
-        this.#machine.acquired(performance.now())
-      }
+    const addresses = wanted.map(({ address }) => address)
+    let code = fence.open(addresses, untilMs)
+    // `nft flush ruleset`, a reload of a firewall. Set up again and opened at once, it costs the clients a moment.
+    if (code === 'ENOENT' && this.#fenceLost()) code = fence.open(addresses, untilMs)
+    if (code === '') return true
+    if (code === 'EXPIRED' || code === 'SLOW') {
+      // Too little is left, or a pause hit, or the kernel took too long: this lease is as good as over. The next one counts.
+      if (code === 'SLOW') this.#log('warn', 'the kernel took too long to renew the fence; VIPs are released until the next renewal of the lease')
+      this.#events.push({ type: 'lease', lease: null })
+      return false
     }
-    if (missing || !held()) setTimeout(() => this.#drive(), lockRetryMs)
+    const error = `the fence could not be opened: ${code}`
+    this.#log('error', error)
+    for (const { name } of wanted) this.#events.push({ type: 'failed', name, error, retryMs: fenceRetryMs })
+    return false
+  }
+
+  #keepAddress({ addresses }: Kernel, spec: VipSpec, lifetimeS: number): void {
+    const now = performance.now()
+    const held = this.#present.get(spec.name)
+    if (held !== undefined && now - held.renewedMs < addressRenewMs) return
+    const error = addresses.put(spec.address, spec.prefixLength, spec.interface, lifetimeS)
+    if (error !== '') {
+      this.#events.push({ type: 'failed', name: spec.name, error, retryMs: addressRetryMs })
+      return
+    }
+    if (held !== undefined) held.renewedMs = now
+    else {
+      this.#present.set(spec.name, { spec, renewedMs: now })
+      this.#events.push({ type: 'acquired', name: spec.name })
+    }
+  }
+
+  #withdraw({ addresses }: Kernel, spec: VipSpec): void {
+    const error = addresses.remove(spec.address, spec.prefixLength, spec.interface)
+    // Still guarded and closed, and the kernel removes it at the end of its lifetime.
+    if (error !== '') this.#log('warn', `VIP ${spec.name}: ${error}`)
+    this.#present.delete(spec.name)
+  }
+
+  #announce({ announcer }: Kernel, spec: VipSpec, untilMs: number): void {
+    const link = this.#links.get(spec.interface)
+    if (link === undefined || !link.announces) return
+    const code = announcer.announce(spec.address, spec.interface, link, () => performance.now() < untilMs)
+    if (code === '') this.#show(spec.name).announcements++
+    else if (code !== false) this.#log('warn', `VIP ${spec.name} could not be announced: ${code}`)
+  }
+
+  // — fence and links —
+
+  /** Guards every kernel-mode VIP, clears away what an earlier process or configuration left, then lets the machine go on. */
+  #setUp(): void {
+    clearTimeout(this.#setUpRetry)
+    for (const { name, announcer } of this.#specs) if (announcer === 'bind') this.#handle({ type: 'guarded', name })
+    const specs = this.#specs.filter(({ announcer }) => announcer === 'kernel')
+    if (specs.length === 0 && this.#kernel === undefined) return
+    const occupied = new Set<string>()
+    const error = this.#guard(specs, occupied)
+    if (error !== '') {
+      this.#log('error', `VIPs cannot be held: ${error}`)
+      for (const { name } of specs) this.#handle({ type: 'refused', name, error })
+      this.#setUpRetry = setTimeout(() => this.#setUp(), setUpRetryMs)
+      return
+    }
+    this.#lookAtLinks()
+    for (const spec of specs) {
+      const refusal = occupied.has(spec.address)
+        ? `${spec.address} is configured on this node by another program: take it out of the network configuration, or choose another VIP`
+        : this.#refusalOf(spec)
+      this.#handle(refusal === '' ? { type: 'guarded', name: spec.name } : { type: 'refused', name: spec.name, error: refusal })
+    }
+    this.#poll ??= setInterval(() => this.#pollLinks(), linkPollMs).unref()
+  }
+
+  #refusalOf(spec: VipSpec): string {
+    if (spec.interface === '') return `no interface of this node has a subnet with ${spec.address}; name one in the VIP's interface`
+    const first = this.#specs.find(({ address }) => address === spec.address)
+    return first === spec ? '' : `VIP ${first?.name} has the address ${spec.address} already`
+  }
+
+  /** Returns an error for people, or empty; `occupied`: addresses that another program configured for good on this host. Such an
+   *  address is not ours to guard or to remove: it may be the one by which the operator reaches this node. */
+  #guard(specs: readonly VipSpec[], occupied: Set<string>): string {
+    try {
+      this.#kernel ??= this.#openKernel()
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error
+      return `no permission for the kernel's network settings (${error.message}): run as root or give CAP_NET_ADMIN and CAP_NET_RAW`
+    }
+    const { fence, addresses } = this.#kernel
+    const present = addresses.present()
+    for (const { address, permanent } of present) if (permanent && !fence.guarded.has(address)) occupied.add(address)
+    const wanted = specs.map(({ address }) => address).filter((address) => !occupied.has(address))
+    let failed = this.#fenced ? fence.guard(wanted) : 'not set up yet'
+    if (failed !== '') failed = this.#install(this.#kernel, wanted)
+    if (failed !== '') return failed
+    // Nothing that is guarded may be on an interface without a lease of this process. Removed while guarded.
+    const own = new Set([...this.#present.values()].map(({ spec }) => spec.address))
+    let left = false
+    for (const { address, prefixLength, index, permanent } of present) {
+      if (!fence.guarded.has(address) || own.has(address) || permanent) continue
+      this.#log('warn', `${address} is still on an interface, from an earlier process: removed`)
+      left = addresses.remove(address, prefixLength, index) !== '' || left
+    }
+    return left ? '' : fence.unguard([...fence.guarded].filter((address) => !wanted.includes(address) && !occupied.has(address)))
+  }
+
+  #openKernel(): Kernel {
+    const addresses = new Addresses()
+    try {
+      const announcer = new Announcer()
+      const { tableName: table, asOnOldKernels } = this.#options
+      const fence = new Fence({
+        clock: () => performance.now(),
+        ...(table === undefined ? {} : { table }),
+        ...(asOnOldKernels === undefined ? {} : { asOnOldKernels }),
+      })
+      return { addresses, announcer, fence }
+    } catch (error) {
+      addresses.dispose()
+      throw error
+    }
+  }
+
+  #install({ fence }: Kernel, wanted: readonly string[]): string {
+    const error = fence.install(wanted)
+    this.#fenced = error === ''
+    for (const [device, link] of this.#links) if (link !== undefined && this.#fenced) fence.attach(device, link.index)
+    if (this.#fenced) {
+      const { owned, restartInPlace, egressError } = fence.abilities
+      this.#log('info', 'fence set up', { ownTable: owned, renewInPlace: restartInPlace, egressError })
+    }
+    return error
+  }
+
+  /** The tables are gone. Sets them up again, closed; false when that failed. */
+  #fenceLost(): boolean {
+    this.#fenced = false
+    const wanted = this.#specs.filter(({ announcer }) => announcer === 'kernel').map(({ address }) => address)
+    const error = this.#kernel === undefined ? 'no permission' : this.#install(this.#kernel, wanted)
+    this.#log('error', 'the fence was removed by another program', { restored: error === '', error })
+    if (error !== '') this.#setUpRetry = setTimeout(() => this.#setUp(), setUpRetryMs)
+    return error === ''
+  }
+
+  #pollLinks(): void {
+    if (this.#kernel?.addresses.linksChanged() === true) this.#lookAtLinks()
+  }
+
+  #lookAtLinks(): void {
+    const kernel = this.#kernel
+    if (kernel === undefined) return
+    const egressBefore = kernel.fence.abilities.egressError
+    for (const device of new Set(this.#specs.filter(({ announcer }) => announcer === 'kernel').map((spec) => spec.interface))) {
+      if (device === '') continue
+      const link = kernel.addresses.link(device)
+      this.#links.set(device, link)
+      if (link !== undefined) kernel.fence.attach(device, link.index)
+      const error = link === undefined ? `there is no interface ${device}` : link.running ? '' : `interface ${device} is down`
+      this.#handle({ type: 'link', interface: device, error })
+    }
+    const { egressError } = kernel.fence.abilities
+    if (egressError !== egressBefore) this.#log('info', `announcements are guarded by the lease check alone: ${egressError}`)
   }
 
   // — bookkeeping —
 
-  #kernelVips(): Vip[] {
-    return this.#vips.filter((vip) => vip.spec.announcer === 'kernel')
-  }
-  #bindVips(): Vip[] {
-    return this.#vips.filter((vip) => vip.spec.announcer === 'bind')
-  }
-
-  #enter(vip: Vip, state: VipState, error: string): void {
-    if (vip.state === state && vip.error === error) return
-    vip.state = state
-    vip.error = error
-    vip.sinceEpochMs = Date.now()
-    this.#log(state === 'failed' ? 'error' : 'info', `VIP ${vip.spec.name} (${vip.spec.address}): ${state}${error === '' ? '' : `: ${error}`}`)
-    this.#changed()
+  /** Wakes up for the end of the lease and for the next announcement. */
+  #arm(): void {
+    clearTimeout(this.#wake)
+    if (this.#stopped || this.#desired.wakeMs === Infinity) return
+    this.#wake = setTimeout(() => this.#handle({ type: 'tick' }), Math.max(0, Math.ceil(this.#desired.wakeMs - performance.now())))
   }
 
-  #changed(): void {
+  #show(name: string): Shown {
+    const shown = this.#shown.get(name) ?? { state: 'released', error: '', sinceEpochMs: Date.now(), announcements: 0 }
+    this.#shown.set(name, shown)
+    return shown
+  }
+
+  #tell(): void {
+    let changed = false
+    for (const { spec, state, error } of this.#desired.states) {
+      const shown = this.#show(spec.name)
+      if (shown.state === state && shown.error === error) continue
+      if (shown.state !== state) shown.sinceEpochMs = Date.now()
+      shown.state = state
+      shown.error = error
+      changed = true
+      this.#log(state === 'failed' ? 'error' : 'info', `VIP ${spec.name} (${spec.address}): ${state}${error === '' ? '' : `: ${error}`}`)
+    }
+    if (!changed) return
     const status = this.status()
     for (const listener of this.#listeners) listener(status)
-  }
-}
-
-function newVip(spec: VipSpec): Vip {
-  return {
-    spec, state: 'released', sinceEpochMs: Date.now(), error: '', announcements: 0, added: false, renewedMs: -Infinity, lock: undefined,
   }
 }

@@ -25,13 +25,16 @@ export function gratuitousArp(address: string, mac: Buffer, form: 'request' | 'r
   return frame
 }
 
-/** To all nodes on the link, with the override flag and the target's link-layer address. */
-export function unsolicitedAdvertisement(address: string, mac: Buffer): Buffer {
+/**
+ * To all nodes on the link, with the override flag and the target's link-layer address. `router`: the host forwards IPv6;
+ * without the flag neighbours that use it as a router would stop to (RFC 4861 §7.2.5).
+ */
+export function unsolicitedAdvertisement(address: string, mac: Buffer, router: boolean): Buffer {
   const target = Buffer.from(ipaddr.IPv6.parse(address).toByteArray())
   const allNodes = Buffer.from(ipaddr.IPv6.parse('ff02::1').toByteArray())
   const message = Buffer.alloc(32)
   message[0] = 136
-  message.writeUInt32BE(0x20000000, 4)
+  message.writeUInt32BE(router ? 0xa0000000 : 0x20000000, 4)
   target.copy(message, 8)
   message[24] = 2
   message[25] = 1
