@@ -8,7 +8,7 @@ import type { ConfigurationDocument } from '../config/schema.ts'
 import type { ListenerCounters, MemberCounters, MemberHealth } from '../observe/counters.ts'
 import type { ApplyReport, Proxy, ProxyOptions } from './proxy.ts'
 import { compileTable, type RouteTable } from './route/table.ts'
-import { allocate, errorCodes, ListenerField, MemberField, Shared, type SharedBuffers } from './shared.ts'
+import { allocate, errorCodes, ListenerField, maxListeners, maxMembers, maxPools, MemberField, Shared, type SharedBuffers } from './shared.ts'
 import { NamedSlots } from './slots.ts'
 import type { FromWorker, ToWorker, WorkerData } from './worker.ts'
 
@@ -35,13 +35,15 @@ interface Thread {
   /** At the last check, and for how many checks it has not changed. */
   turns: number
   silence: number
+  /** Ended, and not replaced: nothing it is told or asked will be answered. */
+  dead: boolean
 }
 
 class Manager implements Proxy {
   readonly #options: ProxyOptions
   readonly #buffers: SharedBuffers
   readonly #shared: Shared
-  readonly #slots = new NamedSlots()
+  readonly #slots: NamedSlots
   readonly #threads: Thread[] = []
   readonly #crashesMs: number[] = []
   #table: RouteTable = emptyTable
@@ -56,7 +58,16 @@ class Manager implements Proxy {
   constructor(options: ProxyOptions) {
     this.#options = options
     this.#buffers = allocate(options.workers ?? availableParallelism())
-    this.#shared = new Shared(this.#buffers, 0)
+    const shared = new Shared(this.#buffers, 0)
+    this.#shared = shared
+    this.#slots = new NamedSlots(
+      { listeners: maxListeners, pools: maxPools, members: maxMembers },
+      {
+        listeners: { idle: (slot) => shared.connections(slot) === 0, renew: (slot) => shared.renewListener(slot) },
+        pools: { idle: () => true, renew: () => undefined },
+        members: { idle: (slot) => shared.active(slot) === 0, renew: (slot) => shared.renewMember(slot) },
+      },
+    )
   }
 
   async start(): Promise<void> {
@@ -69,6 +80,7 @@ class Manager implements Proxy {
   /** A worker that hangs holds its connections and its share of new ones: end it, so that another takes its place. */
   #watchWorkers(): void {
     for (const thread of this.#threads) {
+      if (thread.dead) continue
       const turns = this.#shared.turns(thread.index)
       thread.silence = turns === thread.turns ? thread.silence + 1 : 0
       thread.turns = turns
@@ -82,7 +94,7 @@ class Manager implements Proxy {
   #spawn(index: number): Thread {
     const workerData: WorkerData = { buffers: this.#buffers, worker: index, nodeId: this.#options.nodeId }
     const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData, name: `proxy-${index}` })
-    const thread: Thread = { worker, index, waiting: new Map(), turns: -1, silence: 0 }
+    const thread: Thread = { worker, index, waiting: new Map(), turns: -1, silence: 0, dead: false }
     worker.on('message', (message: FromWorker) => {
       if (message.type !== 'applied') return
       thread.waiting.get(message.id)?.(message.failures)
@@ -94,6 +106,7 @@ class Manager implements Proxy {
   }
 
   #exited(thread: Thread, code: number): void {
+    thread.dead = true
     this.#shared.giveBack(thread.index)
     for (const done of thread.waiting.values()) done([])
     thread.waiting.clear()
@@ -113,6 +126,7 @@ class Manager implements Proxy {
 
   /** Sends the table in force; resolves when the worker has it, or has died (its successor gets it anew). */
   #tell(thread: Thread): Promise<Failures> {
+    if (thread.dead) return Promise.resolve([])
     const id = this.#nextId++
     const message: ToWorker = { type: 'apply', id, table: this.#table, held: this.#held }
     return new Promise((resolve) => {
@@ -134,7 +148,9 @@ class Manager implements Proxy {
     const work = this.#working.then(async () => {
       // A newer one waits behind: it will report for this one too.
       if (mine !== this.#newest) return { revision: this.#table.revision, failures: this.#failures }
+      this.#slots.begin()
       this.#table = compileTable(revision, document, this.#slots)
+      this.#slots.settle()
       for (const pool of document.pools) {
         for (const member of pool.members) {
           if (member.state === 'enabled') {
@@ -204,8 +220,9 @@ class Manager implements Proxy {
     await this.#working
     await Promise.all(
       this.#threads.map(
-        ({ worker }) =>
+        ({ worker, dead }) =>
           new Promise<void>((resolve) => {
+            if (dead) return resolve()
             const timer = setTimeout(() => void worker.terminate(), drainMs + 1000)
             worker.once('exit', () => {
               clearTimeout(timer)

@@ -1,5 +1,8 @@
-import test from 'ava'
+import ava from 'ava'
 import { Backend, Client, freePort, TestProxy, until } from './test-proxy.ts'
+
+// One after the other: each has its own proxy with its own threads.
+const test = ava.serial
 
 /** Runs with a proxy and backends that are closed whatever happens. */
 async function withProxy(use: (proxy: TestProxy, started: (backend: Promise<Backend>) => Promise<Backend>) => Promise<void>, workers = 1): Promise<void> {

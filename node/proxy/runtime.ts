@@ -30,10 +30,15 @@ export class PoolRuntime {
   #version = -1
   #order: Uint32Array = new Uint32Array(0)
   #weights: number[] = []
+  /** Active exchanges per member as they were when the last choice was made. */
+  readonly #seen: Int32Array
+  readonly #look: (member: number) => number
 
   constructor(plan: PoolPlan, shared: Shared) {
     this.plan = plan
     this.#shared = shared
+    this.#seen = new Int32Array(plan.members.length)
+    this.#look = (member) => (this.#seen[member] = shared.active(plan.members[member]!.slot))
   }
 
   /**
@@ -52,10 +57,10 @@ export class PoolRuntime {
       return index
     }
     for (;;) {
-      const index = leastConnections(this.#weights, (member) => this.#shared.active(members[member]!.slot), cursor % Math.max(1, members.length), excluded)
+      const index = leastConnections(this.#weights, this.#look, cursor % Math.max(1, members.length), excluded)
       if (index < 0) return -1
-      const { slot } = members[index]!
-      if (this.#shared.claim(slot, this.#shared.active(slot))) return index
+      // Another worker was faster: its choice counts, so choose anew.
+      if (this.#shared.claim(members[index]!.slot, this.#seen[index]!)) return index
     }
   }
 
@@ -92,7 +97,9 @@ export class ListenerRuntime {
 export class Runtime {
   readonly transport: Transport
   readonly shared: Shared
+  /** For `Via`, after a message of HTTP/1.1 and of HTTP/1.0 (RFC 9110 §7.6.3: the protocol that it was received with). */
   readonly via: Buffer
+  readonly via10: Buffer
   /** Coarse: milliseconds, moved on by every sweep. */
   nowMs: number
   readonly timed = new Set<Timed>()
@@ -105,6 +112,7 @@ export class Runtime {
     this.transport = transport
     this.shared = shared
     this.via = ascii(`1.1 ${nodeId}`)
+    this.via10 = ascii(`1.0 ${nodeId}`)
     this.nowMs = nowMs
   }
 
@@ -115,6 +123,8 @@ export class Runtime {
 
   /** Writes `[0, length)` of the scratch buffer. */
   writeScratch(connection: Connection, length: number): boolean {
+    // While a connection holds bytes, each further piece would hold a whole scratch buffer: many small ones would cost much.
+    if (!connection.flushed) return connection.write(Buffer.from(this.scratch.subarray(0, length)))
     const ok = connection.write(this.scratch.subarray(0, length))
     if (!connection.flushed) this.scratch = Buffer.allocUnsafeSlow(scratchBytes)
     return ok

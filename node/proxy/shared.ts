@@ -4,9 +4,10 @@
  */
 import type { MemberHealth } from '../observe/counters.ts'
 
-export const maxListeners = 4096
-export const maxMembers = 16_384
-export const maxPools = 4096
+/** Twice what a document may have, so that a new document finds places beside those of the one before. */
+export const maxListeners = 8192
+export const maxMembers = 40_960
+export const maxPools = 8192
 
 /** Fields of a listener's row, in this order; error counts follow. */
 export const ListenerField = { connectionsTotal: 0, requests: 1, status1: 2, bytesIn: 7, bytesOut: 8, errors: 9 } as const
@@ -72,6 +73,9 @@ export class Shared {
   readonly #workers: number
   readonly #listenerRow: number
   readonly #memberRow: number
+  /** Main thread: what a place had counted for an earlier name. */
+  readonly #listenerBase = new Map<number, readonly number[]>()
+  readonly #memberBase = new Map<number, readonly number[]>()
   readonly #worker: number
 
   constructor(buffers: SharedBuffers, worker: number) {
@@ -107,12 +111,22 @@ export class Shared {
   listenerTotal(slot: number, field: number): number {
     let sum = 0
     for (let worker = 0; worker < this.#workers; worker++) sum += this.#listeners[(worker * maxListeners + slot) * listenerStride + field]!
-    return sum
+    return sum - (this.#listenerBase.get(slot)?.[field] ?? 0)
   }
   memberTotal(slot: number, field: number): number {
     let sum = 0
     for (let worker = 0; worker < this.#workers; worker++) sum += this.#members[(worker * maxMembers + slot) * memberStride + field]!
-    return sum
+    return sum - (this.#memberBase.get(slot)?.[field] ?? 0)
+  }
+  /** Totals of this place begin at zero again. The rows stay as they are: each has one writer, and that is a worker. */
+  renewListener(slot: number): void {
+    const base = this.#listenerBase.get(slot)
+    this.#listenerBase.set(slot, Array.from({ length: listenerStride }, (_, field) => this.listenerTotal(slot, field) + (base?.[field] ?? 0)))
+  }
+  renewMember(slot: number): void {
+    const base = this.#memberBase.get(slot)
+    this.#memberBase.set(slot, Array.from({ length: memberStride }, (_, field) => this.memberTotal(slot, field) + (base?.[field] ?? 0)))
+    this.setHealth(slot, 'checking')
   }
 
   // — several writers —

@@ -71,11 +71,21 @@ class ProxyWorker {
     }
     // The swap: from here on new requests use the new table. Those under way keep the pools and plans they began with.
     for (const [key, plan] of wanted) this.#listeners.get(key)?.runtime.update(plan, pools)
-    for (const [key, bound] of this.#listeners) if (!wanted.has(key)) this.#remove(key, bound)
-    for (const [key, plan] of wanted) {
-      if (this.#listeners.has(key)) continue
+    const fresh = [...wanted].filter(([key]) => !this.#listeners.has(key))
+    // One that moves is removed after its new place is bound: if that fails, it stays where it was. Not on a VIP that is lost.
+    const moving = new Map<string, [string, Bound]>()
+    for (const [key, bound] of this.#listeners) {
+      if (wanted.has(key)) continue
+      const { name, vip, address } = bound.runtime.plan
+      const mayStay = !vip || held === undefined || held.includes(address)
+      if (mayStay && fresh.some(([, plan]) => plan.name === name)) moving.set(name, [key, bound])
+      else this.#remove(key, bound)
+    }
+    for (const [key, plan] of fresh) {
       const error = await this.#bind(key, plan, pools)
       if (error !== '') failures.push({ listener: plan.name, error })
+      const before = moving.get(plan.name)
+      if (error === '' && before !== undefined) this.#remove(...before)
     }
     const members = new Map<number, MemberPlan>(table.pools.flatMap((pool) => pool.members.map((member): [number, MemberPlan] => [member.slot, member])))
     this.#members.keepOnly((member) => {
@@ -105,14 +115,17 @@ class ProxyWorker {
       return
     }
     shared.addListener(plan.slot, ListenerField.connectionsTotal, 1)
+    let over = false
     const gone = (client: Client): void => {
+      over = true
       bound.clients.delete(client)
       if (bound.runtime.closing && bound.clients.size === 0) this.#leaving.delete(bound)
     }
     const client = plan.protocol === 'http'
       ? new HttpClient(this.#runtime, bound.runtime, this.#members, connection, gone)
       : new TcpSession(this.#runtime, bound.runtime, connection, gone)
-    bound.clients.add(client)
+    // Without a member a session is over before it is known here.
+    if (!over) bound.clients.add(client)
   }
 
   #remove(key: string, bound: Bound): void {

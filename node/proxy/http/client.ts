@@ -53,6 +53,8 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
   #pendingLength = 0
   readonly #scanner = new HeadScanner()
   #paused = false
+  /** The kernel did not take the last write to the client: no next exchange before it has, or what is unread would pile up. */
+  #congested = false
   /** The client has sent its last byte. */
   #clientEnded = false
   /** The one empty line that is ignored before a request has been. */
@@ -123,9 +125,9 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
     this.#activeMs = this.#runtime.nowMs
     this.#runtime.shared.addListener(this.#listener.plan.slot, ListenerField.bytesIn, end - start)
     if (this.#lingering) return
-    if (this.#pendingLength > 0 || this.#response === Response.connecting || this.#request === Request.complete) {
+    if (this.#pendingLength > 0 || this.#response === Response.connecting || this.#request === Request.complete || (this.#congested && this.#response === Response.none)) {
       this.#stash(buffer, start, end)
-      if (this.#response === Response.none) this.#usePending()
+      if (this.#response === Response.none && !this.#congested) this.#usePending()
     } else {
       this.#use(buffer, start, end)
     }
@@ -138,13 +140,14 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
       if (this.#request === Request.body && this.#response >= Response.awaited) {
         at = this.#sendBody(buffer, at, end)
         if (at < 0) return
-      } else if (this.#request <= Request.head && this.#response === Response.none && !this.#lingering && !this.#finished) {
+      } else if (this.#request <= Request.head && this.#response === Response.none && !this.#congested && !this.#lingering && !this.#finished) {
         const next = this.#readHead(buffer, at, end)
         if (next < 0) return
         at = next
       } else break
     }
     if (at < end && !this.#lingering && !this.#finished) this.#stash(buffer, at, end)
+    if (this.#clientEnded) this.#bodyCutShort()
   }
 
   #stash(buffer: Buffer, start: number, end: number): void {
@@ -161,6 +164,11 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
 
   #usePending(): void {
     if (this.#pendingLength === 0) return
+    // A head that comes in many pieces stays where it is until its end is there: each byte is looked at and copied once.
+    if (
+      this.#request === Request.head && this.#pendingLength < this.#listener.plan.maxHeadBytes &&
+      this.#scanner.scan(this.#pending, 0, this.#pendingLength) === 0
+    ) return
     const pending = this.#pending
     const length = this.#pendingLength
     this.#pending = nothing
@@ -273,7 +281,7 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
     if (this.#head.length < room) this.#head = Buffer.allocUnsafe(Math.max(2048, room))
     this.#headLength = writeRequestHead(this.#head, head, buffer, {
       client: this.#address,
-      via: this.#runtime.via,
+      via: head.minor === 0 ? this.#runtime.via10 : this.#runtime.via,
       defaultHost: head.hostField < 0 ? this.#memberHost() : nothing,
       replaceForwarded: plan.replaceForwarded,
     })
@@ -292,7 +300,7 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
     const kept = mayReuse ? this.#members.take(member, this) : undefined
     if (kept !== undefined) {
       this.#member = kept
-      this.#send()
+      this.memberConnected()
       return
     }
     this.#response = Response.connecting
@@ -303,6 +311,7 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
 
   memberConnected(): void {
     this.#send()
+    // After another member had refused, the body waits.
     this.#resume()
     if (this.#request === Request.body) this.#usePending()
   }
@@ -411,11 +420,11 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
 
   #passInterim(head: Head, buffer: Buffer): void {
     if (head.status === 100 && head.count === 0) {
-      this.#connection.write(continueLine)
+      if (!this.#connection.write(continueLine)) this.#congested = true
       return
     }
-    const length = writeResponseHead(this.#runtime.scratch, 0, head, buffer, { via: this.#runtime.via, connection: '', chunked: false, dropLength: true })
-    this.#runtime.writeScratch(this.#connection, length)
+    const length = writeResponseHead(this.#runtime.scratch, 0, head, buffer, { via: head.minor === 0 ? this.#runtime.via10 : this.#runtime.via, connection: '', chunked: false, dropLength: true })
+    if (!this.#runtime.writeScratch(this.#connection, length)) this.#congested = true
   }
 
   #badResponse(): void {
@@ -456,7 +465,7 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
     if (status >= 500) shared.addMember(this.#slot(), MemberField.errors, 1)
     const { scratch } = this.#runtime
     let length = writeResponseHead(scratch, 0, head, buffer, {
-      via: this.#runtime.via,
+      via: head.minor === 0 ? this.#runtime.via10 : this.#runtime.via,
       connection: this.#lastExchange ? 'close' : this.#minor === 0 ? 'keep-alive' : '',
       chunked: head.chunked && !(status === 204) && this.#minor === 1,
       dropLength: status === 204,
@@ -480,7 +489,9 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
 
   #writeClient(length: number): boolean {
     this.#runtime.shared.addListener(this.#listener.plan.slot, ListenerField.bytesOut, length)
-    return this.#runtime.writeScratch(this.#connection, length)
+    const ok = this.#runtime.writeScratch(this.#connection, length)
+    if (!ok) this.#congested = true
+    return ok
   }
 
   #passBody(buffer: Buffer, start: number, end: number): void {
@@ -502,6 +513,7 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
     }
     this.#runtime.shared.addListener(this.#listener.plan.slot, ListenerField.bytesOut, to - start)
     if (this.#responseFraming !== Framing.chunked || this.#chunksToClient) ok = this.#runtime.forward(this.#connection, buffer, start, to)
+    if (!ok) this.#congested = true
     if (done) this.#responseDone(end > to)
     else if (!ok) this.#pauseMember()
   }
@@ -515,9 +527,12 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
   /** Everything that was written to the client has been taken by the kernel. */
   drained(): void {
     this.#activeMs = this.#runtime.nowMs
-    if (!this.#memberPaused) return
-    this.#memberPaused = false
-    this.#member?.connection.resume()
+    this.#congested = false
+    if (this.#lingering) this.#headSinceMs = this.#runtime.nowMs
+    else if (this.#memberPaused) {
+      this.#memberPaused = false
+      this.#member?.connection.resume()
+    } else if (this.#response === Response.none && !this.#finished) this.#proceed()
   }
 
   memberEnded(): void {
@@ -613,6 +628,11 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
     }
     this.#request = Request.idle
     this.#headSinceMs = this.#runtime.nowMs
+    if (!this.#congested) this.#proceed()
+  }
+
+  /** Goes on to what the client has sent meanwhile. */
+  #proceed(): void {
     this.#resume()
     if (this.#pendingLength > 0) this.#usePending()
     if (this.#clientEnded && this.#response === Response.none && !this.#lingering) this.#end()
@@ -648,7 +668,15 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
     if (!this.#started) return this.#answer(code)
     // Part of an answer is out: only a failure of the connection tells the client that it is not whole.
     this.#runtime.error(this.#listener, code)
+    this.#breakOff()
     this.#connection.abort()
+  }
+
+  /** No exchange any more: what the connection's end brings is not counted as another error. */
+  #breakOff(): void {
+    this.#dropMember(true)
+    this.#response = Response.none
+    this.#lingering = true
   }
 
   #answer(code: ErrorCode): void {
@@ -663,7 +691,7 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
       : withoutBody ? answer.keepHead : answer.keep
     this.#runtime.shared.addListener(this.#listener.plan.slot, ListenerField.status1 + Math.floor(answer.status / 100) - 1, 1)
     this.#runtime.shared.addListener(this.#listener.plan.slot, ListenerField.bytesOut, bytes.length)
-    this.#connection.write(bytes)
+    if (!this.#connection.write(bytes)) this.#congested = true
     this.#method = Method.other
     this.#next()
   }
@@ -675,7 +703,7 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
     const member = this.#member!
     const slot = this.#slot()
     this.#runtime.shared.addListener(this.#listener.plan.slot, ListenerField.status1, 1)
-    const length = writeResponseHead(this.#runtime.scratch, 0, head, buffer, { via: this.#runtime.via, connection: '', chunked: false, dropLength: true })
+    const length = writeResponseHead(this.#runtime.scratch, 0, head, buffer, { via: head.minor === 0 ? this.#runtime.via10 : this.#runtime.via, connection: '', chunked: false, dropLength: true })
     this.#writeClient(length)
     if (end > bodyStart) this.#runtime.forward(this.#connection, buffer, bodyStart, end)
     member.user = undefined
@@ -690,24 +718,34 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
       this.#finish()
     })
     if (pendingLength > 0) this.#tunnel.received(this.#connection, pending, 0, pendingLength)
+    if (this.#clientEnded) this.#tunnel.ended(this.#connection)
   }
 
   // — ends and deadlines —
 
   ended(): void {
     this.#clientEnded = true
-    if (this.#lingering) return this.#connection.close()
+    if (this.#lingering) {
+      // What is still to be sent is sent first; both directions ended, it closes by itself.
+      if (this.#connection.flushed) this.#connection.close()
+      return
+    }
     if (this.#response === Response.none && this.#request <= Request.head) {
       // Between requests that is how a client says goodbye; within a head it is a truncated request.
       if (this.#request === Request.head) this.#runtime.error(this.#listener, 'client-closed')
-      this.#connection.close()
+      // Requests that wait until an answer has been taken are still served.
+      if (!this.#congested) this.#end()
       return
     }
-    // The rest of the body will never come; a half-close after the whole request is allowed.
-    if (this.#request === Request.body) {
-      this.#runtime.error(this.#listener, 'client-closed')
-      this.#connection.close()
-    }
+    this.#bodyCutShort()
+  }
+
+  /** The client has ended. A half-close after the whole request is allowed; the rest of a body that is not here will never come. */
+  #bodyCutShort(): void {
+    if (this.#request !== Request.body || this.#pendingLength > 0 || this.#lingering || this.#finished) return
+    this.#runtime.error(this.#listener, 'client-closed')
+    this.#breakOff()
+    this.#connection.close()
   }
 
   closed(): void {
@@ -731,11 +769,17 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
   sweep(nowMs: number): void {
     const { plan } = this.#listener
     if (this.#lingering) {
-      if (nowMs - this.#headSinceMs >= lingerMs) this.#connection.close()
+      // As long as it takes what was written, a slow client is not cut off.
+      if (nowMs - this.#headSinceMs >= (this.#connection.flushed ? lingerMs : Math.max(lingerMs, plan.clientIdleMs))) this.#connection.close()
       return
     }
     if (this.#response === Response.none) {
-      if (this.#request === Request.idle) {
+      if (this.#congested) {
+        if (nowMs - this.#activeMs < plan.clientIdleMs) return
+        this.#runtime.error(this.#listener, 'client-timeout')
+        this.#breakOff()
+        this.#connection.abort()
+      } else if (this.#request === Request.idle) {
         if (nowMs - this.#headSinceMs >= plan.keepAliveMs) this.#connection.close()
       } else if (this.#request === Request.head && nowMs - this.#headSinceMs >= plan.requestHeadMs) this.#refuse('request-timeout')
       return
@@ -751,9 +795,7 @@ export class HttpClient implements ConnectionOwner, MemberUser, Timed {
       this.#answerOrAbort('client-timeout')
     } else if (this.#memberPaused) {
       // The client does not read.
-      if (silentMs < plan.clientIdleMs) return
-      this.#runtime.error(this.#listener, 'client-timeout')
-      this.#connection.abort()
+      if (silentMs >= plan.clientIdleMs) this.#answerOrAbort('client-timeout')
     } else if (silentMs >= pool.serverIdleMs) {
       this.#runtime.shared.addMember(this.#slot(), MemberField.errors, 1)
       this.#dropMember(true)

@@ -12,11 +12,20 @@ const piece = fc.constantFrom(
   'Transfer-Encoding: chunked\r\n', 'Connection: close\r\n', 'X: y\r\n', '\r\n', '\n', '\r', ' ', ':', '\t', '\0', 'x', '\r\n\r\n', 'Connection: upgrade\r\nUpgrade: x\r\n',
 )
 const text = fc.array(piece, { minLength: 1, maxLength: 14 }).map((pieces) => pieces.join(''))
+/** Nearly heads: right in order, with at most a few pieces too many, so that a good part is taken. */
+const field = fc.constantFrom('Host: a\r\n', 'Host:a:80\r\n', 'Content-Length: 5\r\n', 'Content-Length: +5\r\n', 'Transfer-Encoding: chunked\r\n', 'Connection: close\r\n', 'X: y\r\n', 'x:\r\n', 'Connection: x, y\r\n')
+const nearly = fc
+  .tuple(fc.constantFrom('GET ', 'POST ', 'OPTIONS '), fc.constantFrom('/', '/a?b=c', '*', 'http://a/'), fc.constantFrom(' HTTP/1.1\r\n', ' HTTP/1.0\r\n'), fc.array(field, { maxLength: 5 }), fc.option(fc.tuple(piece, fc.nat({ max: 120 }))))
+  .map(([method, target, version, fields, stray]) => {
+    const whole = `${method}${target}${version}${fields.join('')}\r\n`
+    return stray === null ? whole : whole.slice(0, stray[1]) + stray[0] + whole.slice(stray[1])
+  })
+const anything = fc.oneof(nearly, text)
 
 test('where a head ends does not depend on how its bytes are split', (t) => {
   t.log(seedNote(seed))
   fc.assert(
-    fc.property(text, fc.array(fc.nat({ max: 200 }), { maxLength: 8 }), (whole, cuts) => {
+    fc.property(anything, fc.array(fc.nat({ max: 200 }), { maxLength: 8 }), (whole, cuts) => {
       const buffer = Buffer.from(whole, 'latin1')
       const once = new HeadScanner().scan(buffer, 0, buffer.length)
       const scanner = new HeadScanner()
@@ -37,7 +46,7 @@ test('a head that is taken has one reading: fields are tokens, values have no co
   const head = new Head()
   let taken = 0
   fc.assert(
-    fc.property(text, (whole) => {
+    fc.property(anything, (whole) => {
       const buffer = Buffer.from(whole, 'latin1')
       const length = new HeadScanner().scan(buffer, 0, buffer.length)
       if (length <= 0) return true
@@ -60,7 +69,7 @@ test('a head that is taken has one reading: fields are tokens, values have no co
     }),
     { seed, numRuns: 20_000 },
   )
-  t.true(taken > 0, 'no generated head was valid: the test would say nothing')
+  t.true(taken > 1000, `${taken} generated heads were valid: the test would say nothing`)
 })
 
 /** The simplest reader of a chunked body that RFC 9112 §7.1 allows; undefined: not one. */

@@ -99,6 +99,7 @@ export interface RequestRewrite {
 
 const always = (1 << FieldKind.connection) | (1 << FieldKind.hopByHop) | (1 << FieldKind.upgrade) | (1 << FieldKind.transferEncoding)
 const requestDrops = always | (1 << FieldKind.forwardedFor) | (1 << FieldKind.forwardedProto)
+const forwardedProtoBit = 1 << FieldKind.forwardedProto
 const upgradeBit = 1 << FieldKind.upgrade
 
 /** Writes a request head for a member. @returns its length */
@@ -119,6 +120,9 @@ export function writeRequestHead(target: Buffer, head: Head, source: Buffer, wit
   if (head.upgrade) drops &= ~upgradeBit
   // An HTTP/1.0 client does not understand 100-continue.
   if (head.expectContinue && head.minor === 0) drops |= 1 << FieldKind.expect
+  // What a proxy in front of this one has seen of the client's protocol counts, when its word does.
+  const keepsProto = !with_.replaceForwarded && anyOf(head, FieldKind.forwardedProto)
+  if (keepsProto) drops &= ~forwardedProtoBit
   at = copyFields(target, at, head, source, drops, connectionNames(head, source))
   if (head.chunked) at = put(target, at, transferChunked)
   if (head.upgrade) at = put(target, at, connectionUpgrade)
@@ -127,7 +131,7 @@ export function writeRequestHead(target: Buffer, head: Head, source: Buffer, wit
     at = put(target, at, with_.client)
     at = put(target, at, crlf)
   } else at = appendList(target, at, forwardedFor, head, source, FieldKind.forwardedFor, with_.client)
-  at = put(target, at, forwardedProtoHttp)
+  if (!keepsProto) at = put(target, at, forwardedProtoHttp)
   if (hasVia) at = appendList(target, at, viaName, head, source, FieldKind.via, with_.via)
   else {
     at = put(target, at, viaName)

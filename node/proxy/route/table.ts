@@ -61,7 +61,7 @@ export interface MemberPlan {
   readonly weight: number
 }
 
-/** Gives names their places in shared memory. Throws when there is no room. */
+/** Gives names their places in shared memory. */
 export interface Slots {
   listener(name: string): number
   pool(name: string): number

@@ -71,6 +71,7 @@ export class TcpSession implements ConnectionOwner, Timed {
   }
 
   closed(connection: Connection, error: string): void {
+    if (this.#finished) return
     if (connection === this.#client) {
       this.#runtime.error(this.#listener, 'client-closed')
       this.#member?.close()
@@ -99,6 +100,7 @@ export class TcpSession implements ConnectionOwner, Timed {
   }
 
   #fail(code: ErrorCode): void {
+    if (this.#finished) return
     this.#runtime.error(this.#listener, code)
     this.#member?.close()
     // A reset, so that the client sees a refusal and no empty answer.

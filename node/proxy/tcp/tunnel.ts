@@ -16,9 +16,11 @@ export class Tunnel implements ConnectionOwner, Timed {
   #activeMs: number
   #clientEnded = false
   #memberEnded = false
+  #clientClosed = false
+  #memberClosed = false
   #finished = false
 
-  /** `done` is called once, when both connections are closed or closing. */
+  /** `done` is called once, when both connections are closed: until then it counts, and its deadline holds. */
   constructor(runtime: Runtime, listener: ListenerRuntime, client: Connection, member: Connection, done: (error: 'tunnel-timeout' | '') => void) {
     this.#runtime = runtime
     this.#listener = listener
@@ -54,36 +56,38 @@ export class Tunnel implements ConnectionOwner, Timed {
       this.#memberEnded = true
       this.#client.end()
     }
-    if (this.#clientEnded && this.#memberEnded) this.#finish('')
+    // Both ended: what is still to be sent is sent, then they close by themselves.
   }
 
   drained(connection: Connection): void {
+    this.#activeMs = this.#runtime.nowMs
     if (connection === this.#client) this.#member.resume()
     else this.#client.resume()
   }
 
   closed(connection: Connection, error: string): void {
-    const other = connection === this.#client ? this.#member : this.#client
-    const orderly = this.#clientEnded && this.#memberEnded
-    // A failure of one side must be seen as a failure on the other.
-    if (!orderly) {
-      if (error === '') other.close()
-      else other.abort()
-    }
-    this.#finish('')
+    let other = this.#client
+    if (connection === this.#client) {
+      this.#clientClosed = true
+      other = this.#member
+    } else this.#memberClosed = true
+    if (this.#clientClosed && this.#memberClosed) return this.#finish('')
+    // After an orderly end the other one has time to send the rest; a failure of one side must be seen on the other.
+    if (this.#clientEnded && this.#memberEnded) return
+    if (error === '') other.close()
+    else other.abort()
   }
 
   sweep(nowMs: number): void {
     if (nowMs - this.#activeMs < this.#idleMs) return
+    this.#finish('tunnel-timeout')
     this.#client.close()
     this.#member.close()
-    this.#finish('tunnel-timeout')
   }
 
   close(): void {
     this.#client.close()
     this.#member.close()
-    this.#finish('')
   }
 
   #finish(error: 'tunnel-timeout' | ''): void {
