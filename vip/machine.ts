@@ -113,9 +113,11 @@ export class VipMachine {
         entry.refusal = event.error
         return
       case 'acquired':
+        // A report that comes late says nothing about what has been let go of since.
+        if (!this.#opens(entry, nowMs)) return
         entry.blocked = ''
         entry.failure = ''
-        if (!this.#opens(entry, nowMs) || entry.heldSinceMs !== undefined) return
+        if (entry.heldSinceMs !== undefined) return
         entry.heldSinceMs = nowMs
         entry.announced = 0
         return

@@ -138,7 +138,7 @@ export class FakeProxy {
   client(): FakeConnection {
     const connection = new FakeConnection()
     this.shared.openConnection(0, 1000)
-    new HttpClient(this.runtime, this.listener, this.members, connection, () => undefined)
+    void new HttpClient(this.runtime, this.listener, this.members, connection, () => undefined)
     return connection
   }
 

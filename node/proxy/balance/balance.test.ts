@@ -1,5 +1,5 @@
 import test from 'ava'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { leastConnections } from './least-connections.ts'
 import { roundRobin } from './round-robin.ts'
 import { maxScheduleLength, schedule } from './schedule.ts'

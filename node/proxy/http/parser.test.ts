@@ -1,5 +1,5 @@
 import test from 'ava'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { ChunkedReader } from './chunked.ts'
 import { Head, HeadScanner } from './head.ts'
 
