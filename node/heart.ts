@@ -41,6 +41,8 @@ const provenMs = 30_000
  * both the child gets its chance. Long, because the workers go on serving while the main thread works on something large.
  */
 const silentTurns = 6
+/** A VIP that fails here may fail on the other node too: leadership does not go back and forth because of it. */
+const vipHandOverPauseMs = 30_000
 const statusEveryMs = 250
 const fitGossipEveryMs = 500
 /** First byte of a gossip message: for the peers' children, or for the hearts themselves. */
@@ -134,6 +136,7 @@ class Heart {
   /** Which peers' children were fit at their last word, and when (performance.now()). */
   readonly #peerFit = new Map<NodeId, { fit: boolean; atMs: number }>()
   #handOverTimer: NodeJS.Timeout | undefined
+  #vipHandOverMs = -Infinity
   #statusQueued = false
   #loopGapMs = 0
 
@@ -396,11 +399,13 @@ class Heart {
   #vipsChanged(status: readonly VipStatus[]): void {
     this.#queueStatus()
     const failed = status.find((vip) => vip.state === 'failed')
-    if (failed !== undefined && this.#consensus?.status().role === 'leader' && this.#fitPeer() !== undefined) {
-      const to = this.#fitPeer()!
-      this.#log('warn', `VIP ${failed.name} cannot be held here (${failed.error}): handing over to ${to}`)
-      void this.#consensus.transfer(to)
-    }
+    const now = performance.now()
+    if (failed === undefined || this.#consensus?.status().role !== 'leader' || now - this.#vipHandOverMs < vipHandOverPauseMs) return
+    const to = this.#fitPeer()
+    if (to === undefined) return
+    this.#vipHandOverMs = now
+    this.#log('warn', `VIP ${failed.name} cannot be held here (${failed.error}): handing over to ${to}`)
+    void this.#consensus.transfer(to)
   }
 
   async #handOver(to: string): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }> {

@@ -144,6 +144,13 @@ test('what failed is let go of, shown as failed and tried again', (t) => {
   t.is(states(machine.step({ type: 'acquired', name: 'a' }, 1003)), 'a:held b:held')
 })
 
+test('a report of success that comes after the VIP was let go of makes nothing good', (t) => {
+  const machine = ready(a)
+  machine.step(lease(1, 10_000), 0)
+  machine.step({ type: 'failed', name: 'a', error: 'no room', retryMs: 1000 }, 1)
+  t.is(states(machine.step({ type: 'acquired', name: 'a' }, 2)), 'a:failed')
+})
+
 test('configuration: what stays is not disturbed, what changed starts over, what is new waits for its guard', (t) => {
   const machine = ready(a)
   machine.step(lease(1, 200), 0)
@@ -158,6 +165,7 @@ test('configuration: what stays is not disturbed, what changed starts over, what
 
 // — random histories —
 
+const anyName = fc.constantFrom('a', 'b', 'c')
 const event: fc.Arbitrary<VipEvent> = fc.oneof(
   { weight: 1, arbitrary: fc.subarray([a, b, spec('c', 'eth0', 'bind')]).map((vips) => ({ type: 'configure' as const, vips })) },
   {
@@ -170,9 +178,15 @@ const event: fc.Arbitrary<VipEvent> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ type: fc.constant('fit' as const), fit: fc.boolean() }) },
   { weight: 1, arbitrary: fc.constant({ type: 'close' as const }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('link' as const), interface: fc.constantFrom('eth0', 'eth1'), error: fc.constantFrom('', 'down') }) },
-  { weight: 6, arbitrary: fc.record({ type: fc.constantFrom('guarded' as const, 'acquired' as const), name: fc.constantFrom('a', 'b', 'c') }) },
-  { weight: 1, arbitrary: fc.record({ type: fc.constantFrom('refused' as const, 'blocked' as const), name: fc.constantFrom('a', 'b', 'c'), error: fc.constant('no') }) },
-  { weight: 1, arbitrary: fc.record({ type: fc.constant('failed' as const), name: fc.constantFrom('a', 'b', 'c'), error: fc.constant('no'), retryMs: fc.integer({ min: 1, max: 300 }) }) },
+  { weight: 6, arbitrary: fc.record({ type: fc.constantFrom('guarded' as const, 'acquired' as const), name: anyName }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ type: fc.constantFrom('refused' as const, 'blocked' as const), name: anyName, error: fc.constant('no') }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ type: fc.constant('failed' as const), name: anyName, error: fc.constant('no'), retryMs: fc.integer({ min: 1, max: 300 }) }),
+  },
   { weight: 2, arbitrary: fc.constant({ type: 'tick' as const }) },
 )
 /** Mostly short steps, sometimes a pause. */
@@ -221,7 +235,9 @@ test('random histories: open only by an unexpired lease of a term that was not c
         if (one.type === 'configure') configured = one.vips
         // Instants in the histories are counted from each event.
         const shifted: VipEvent = one.type === 'lease' && one.lease !== null ? lease(one.lease.term, nowMs + one.lease.untilMs) : one
-        if (one.type === 'lease' && oracle.lease !== leaseBefore && oracle.lease !== null) oracle.lease = { ...oracle.lease, untilMs: nowMs + oracle.lease.untilMs }
+        if (one.type === 'lease' && oracle.lease !== leaseBefore && oracle.lease !== null) {
+          oracle.lease = { ...oracle.lease, untilMs: nowMs + oracle.lease.untilMs }
+        }
         const { open, untilMs, announce, states, wakeMs } = machine.step(shifted, nowMs)
         if (open.length > 0) {
           opened++

@@ -210,7 +210,8 @@ test('stop() gives everything back and leaves no timer that keeps the process al
     await manager.stop()
     manager.lease({ term: 2, untilMs: performance.now() + 60_000 })
     console.log(manager.status()[0].state)`
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const argv = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', source]
+  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   let output = ''
   child.stdout.on('data', (data: Buffer) => (output += data.toString()))

@@ -57,9 +57,12 @@ export function addressOf(key: Buffer): string {
 }
 
 type Version = 4 | 6
-const guardedNotLeased = (version: Version): Buffer[] => [ifInSet(`guarded${version}`, true), ifInSet(`lease${version}`, false), ...countAndDrop()]
+const guardedNotLeased = (version: Version): Buffer[] => [
+  ifInSet(`guarded${version}`, true), ifInSet(`lease${version}`, false), ...countAndDrop(),
+]
 const ndTarget = (type: number): Buffer[] => [
-  ...ifMeta('transportProtocol', Buffer.from([ICMPV6])), load('transport', 0, 1), ifEqual(Buffer.from([type])), load('transport', 8, 16), ...guardedNotLeased(6),
+  ...ifMeta('transportProtocol', Buffer.from([ICMPV6])), load('transport', 0, 1), ifEqual(Buffer.from([type])),
+  load('transport', 8, 16), ...guardedNotLeased(6),
 ]
 const arpSender = load('network', 14, 4)
 const arpTarget = load('network', 24, 4)
@@ -105,7 +108,11 @@ export function egressChain(name: string, device: string, index: number): NftMes
   ]
 }
 
-function perSet(families: readonly Family[], addresses: readonly string[], make: (in_: Family, version: Version, keys: readonly Buffer[]) => NftMessage[]): NftMessage[] {
+function perSet(
+  families: readonly Family[],
+  addresses: readonly string[],
+  make: (in_: Family, version: Version, keys: readonly Buffer[]) => NftMessage[],
+): NftMessage[] {
   const keys = addresses.map(keyOf)
   return families.flatMap((in_) =>
     versionsIn[in_].flatMap((version) => {
