@@ -24,7 +24,10 @@ export class FakeConnection implements Connection {
   readonly address: string
   /** Each buffer as it was handed over, for those who ask what is held. */
   readonly held: Buffer[] = []
+  /** What was written. */
   sent = ''
+  /** What the kernel has taken of it, read from the buffers only then: one that was written anew meanwhile shows. */
+  taken = ''
   /** The kernel takes nothing: writes return false. */
   stuck = false
   paused = false
@@ -41,7 +44,10 @@ export class FakeConnection implements Connection {
   write(data: Buffer): boolean {
     if (this.isEnded || this.isClosed) throw new Error('a write after the end')
     this.sent += data.toString('latin1')
-    if (!this.stuck) return true
+    if (!this.stuck && this.held.length === 0) {
+      this.taken += data.toString('latin1')
+      return true
+    }
     this.held.push(data)
     return false
   }
@@ -84,6 +90,7 @@ export class FakeConnection implements Connection {
   }
   drains(): void {
     this.stuck = false
+    for (const data of this.held) this.taken += data.toString('latin1')
     this.held.length = 0
     this.owner.drained(this)
   }

@@ -25,6 +25,8 @@ const restartWindowMs = 60_000
 /** A worker whose timer has not turned for this many checks of the main thread hangs. */
 const checkEveryMs = 1000
 const silentChecks = 4
+/** Listeners that do not listen are tried again at every so many checks: an address may come late, a port become free. */
+const retryChecks = 2
 
 const emptyTable: RouteTable = { revision: 0, listeners: [], pools: [] }
 
@@ -49,6 +51,7 @@ class Manager implements Proxy {
   #table: RouteTable = emptyTable
   #held: readonly string[] | undefined
   #failures: Failures = []
+  #checksToRetry = retryChecks
   #nextId = 1
   #working: Promise<unknown> = Promise.resolve()
   #newest = 0
@@ -73,7 +76,10 @@ class Manager implements Proxy {
   async start(): Promise<void> {
     for (let index = 0; index < this.#buffers.workers; index++) this.#threads.push(this.#spawn(index))
     await Promise.all(this.#threads.map((thread) => this.#tell(thread)))
-    this.#watch = setInterval(() => this.#watchWorkers(), checkEveryMs)
+    this.#watch = setInterval(() => {
+      this.#watchWorkers()
+      this.#retryListeners()
+    }, checkEveryMs)
     this.#watch.unref()
   }
 
@@ -89,6 +95,18 @@ class Manager implements Proxy {
       this.#options.log('error', `proxy worker ${thread.index} hangs: ending it`)
       void thread.worker.terminate()
     }
+  }
+
+  #retryListeners(): void {
+    if (this.#failures.length === 0 || --this.#checksToRetry > 0) return
+    this.#checksToRetry = retryChecks
+    this.#working = this.#working.then(async () => {
+      const before = this.#failures
+      if (before.length === 0 || this.#stopping) return
+      const { failures } = await this.#tellAll()
+      const still = new Set(failures.map((failure) => failure.listener))
+      for (const { listener } of before) if (!still.has(listener)) this.#options.log('info', `listener ${listener} listens now`)
+    })
   }
 
   #spawn(index: number): Thread {

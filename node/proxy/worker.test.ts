@@ -171,3 +171,23 @@ test('a stop lets exchanges finish, refuses new connections, and cuts off what i
     await backend.close()
   }
 })
+
+test('a listener whose port is taken listens as soon as it is free, without a change of the document', async (t) => {
+  const proxy = await TestProxy.start(2)
+  const backend = await Backend.answering('ok')
+  const taken = await Backend.answering('not a proxy')
+  let free = false
+  try {
+    proxy.port = taken.port
+    await proxy.apply(proxy.document([backend.port]))
+    t.not(proxy.proxy.listeners()[0]!.error, '')
+    await taken.close()
+    free = true
+    await until('it listens', () => proxy.proxy.listeners()[0]!.error === '')
+    t.regex(await proxy.once('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'), /ok$/)
+  } finally {
+    await proxy.stop()
+    await backend.close()
+    if (!free) await taken.close()
+  }
+})

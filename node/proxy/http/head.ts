@@ -13,6 +13,8 @@ const COLON = 0x3a
 export const maxFields = 1000
 /** A request line's target beyond this is answered with 414. */
 export const maxTargetBytes = 16 * 1024
+/** Of all Connection fields together. */
+const maxOptionBytes = 1024
 
 /** Why a head was refused. Internal: `codeOfFault` gives the code that clients and counters see. */
 export const Fault = {
@@ -110,6 +112,8 @@ export class Head {
   #transferEncodings = 0
   #upgradeField = false
   #upgradeNamed = false
+  /** Length of all Connection fields together. */
+  #optionBytes = 0
 
   #reset(): void {
     this.count = 0
@@ -126,6 +130,7 @@ export class Head {
     this.#transferEncodings = 0
     this.#upgradeField = false
     this.#upgradeNamed = false
+    this.#optionBytes = 0
   }
 
   /**
@@ -278,6 +283,9 @@ export class Head {
 
   /** Options of Connection: `close`, `keep-alive`, `upgrade`, or names of fields that end here (`namedByConnection`). */
   #connection(buffer: Buffer, start: number, end: number): number {
+    // Every field is looked for among the options: long lists would cost fields × options.
+    this.#optionBytes += end - start
+    if (this.#optionBytes > maxOptionBytes) return Fault.badFieldValue
     let at = start
     while (at < end) {
       while (at < end && (buffer[at] === SP || buffer[at] === TAB || buffer[at] === 0x2c)) at++

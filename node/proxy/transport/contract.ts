@@ -218,6 +218,36 @@ export function contract(name: string, create: () => Transport): void {
     })
   })
 
+  test(`${name}: what the peer sent before it broke off is delivered although a write failed, and the end is a failure`, async (t) => {
+    let gone = false
+    let peer: Socket | undefined
+    const { server, port } = await plainServer((socket) => {
+      peer = socket
+      socket.on('close', () => (gone = true))
+    })
+    const recorder = new Recorder()
+    const connection = create().connect('127.0.0.1', port, recorder)
+    await until('both connected', () => recorder.isConnected && peer !== undefined)
+    try {
+      connection.pause()
+      peer!.write('bye')
+      peer!.resetAndDestroy()
+      await until('the peer is gone', () => gone)
+      for (let i = 0; i < 3; i++) {
+        connection.write(Buffer.from('more'))
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      connection.resume()
+      await until('closed', () => recorder.closedWith !== undefined)
+      t.is(recorder.text, 'bye')
+      t.not(recorder.closedWith, '')
+      t.false(recorder.isEnded)
+    } finally {
+      connection.close()
+      server.close()
+    }
+  })
+
   test(`${name}: several listen on one port side by side; closing one keeps its connections`, async (t) => {
     const port = await freePort()
     const counts = [0, 0]

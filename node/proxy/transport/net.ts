@@ -13,21 +13,45 @@ const nobody: ConnectionOwner = {
   closed: () => undefined,
 }
 
+/** What Node's own writing passes for bytes; its type does not name it. */
+const bytes = 'buffer' as BufferEncoding
+
+/**
+ * Writes go to `Socket._write`, past the queue of Node's stream: what the kernel takes at once is done when it returns, without
+ * a request object kept, a tick or an event. And a failed write does not destroy the socket here: a server that answers early
+ * (413) and closes makes the next write fail while its answer still waits to be read.
+ */
 class NetConnection implements Connection {
   owner: ConnectionOwner
   socket!: Socket
   #error = ''
+  /** Writes that the kernel has not taken yet. */
+  #waiting = 0
+  #writing = false
+  /** No write reaches the peer any more; what it sent before is still read. */
+  #broken = false
+  readonly #readsOn: boolean
+  readonly #written = (error?: Error | null): void => {
+    this.#waiting--
+    if (error !== undefined && error !== null) this.#writeFailed(error)
+    else if (this.#waiting === 0 && !this.#writing && !this.#broken && !this.socket.destroyed) this.owner.drained(this)
+  }
 
-  constructor(owner: ConnectionOwner) {
+  /** `readsOn`: after a failed write, what has arrived is delivered before `closed`. */
+  constructor(owner: ConnectionOwner, readsOn: boolean) {
     this.owner = owner
+    this.#readsOn = readsOn
   }
 
   attach(socket: Socket): void {
     this.socket = socket
     socket.setNoDelay(true)
-    socket.on('end', () => this.owner.ended(this))
-    socket.on('drain', () => this.owner.drained(this))
-    socket.on('error', (error) => (this.#error = (error as NodeJS.ErrnoException).code ?? error.message))
+    socket.on('end', () => {
+      // The failure was told to the write: to a reader it looks like an orderly end, which it is not.
+      if (this.#broken) socket.destroy()
+      else this.owner.ended(this)
+    })
+    socket.on('error', (error) => (this.#error = codeOf(error)))
     socket.on('close', () => this.owner.closed(this, this.#error))
   }
 
@@ -35,10 +59,21 @@ class NetConnection implements Connection {
     return this.socket.remoteAddress ?? ''
   }
   get flushed(): boolean {
-    return this.socket.writableLength === 0
+    return this.#waiting === 0
   }
   write(data: Buffer): boolean {
-    return this.socket.destroyed || this.socket.write(data)
+    if (this.#broken || this.socket.destroyed) return true
+    this.#waiting++
+    this.#writing = true
+    this.socket._write(data, bytes, this.#written)
+    this.#writing = false
+    return this.#waiting === 0
+  }
+  #writeFailed(error: Error): void {
+    if (this.#broken || this.socket.destroyed) return
+    this.#broken = true
+    this.#error = codeOf(error)
+    if (!this.#readsOn) this.socket.destroy()
   }
   pause(): void {
     this.socket.pause()
@@ -47,6 +82,7 @@ class NetConnection implements Connection {
     this.socket.resume()
   }
   end(): void {
+    // What waits is sent first: the kernel's side of the socket keeps the order.
     this.socket.end()
   }
   close(): void {
@@ -57,13 +93,17 @@ class NetConnection implements Connection {
   }
 }
 
+function codeOf(error: Error): string {
+  return (error as NodeJS.ErrnoException).code ?? error.message
+}
+
 export function createNetTransport(): Transport {
   // One buffer serves all reads of this thread: libuv reads into it and the owner takes the bytes before the next read.
   const readBuffer = Buffer.allocUnsafeSlow(readBufferBytes)
   return {
     listen(options: ListenOptions, accept: (connection: Connection) => void): Promise<Acceptor> {
       const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-        const connection = new NetConnection(nobody)
+        const connection = new NetConnection(nobody, false)
         connection.attach(socket)
         socket.on('data', (data: Buffer) => connection.owner.received(connection, data, 0, data.length))
         accept(connection)
@@ -79,7 +119,7 @@ export function createNetTransport(): Transport {
     },
 
     connect(host: string, port: number, owner: ConnectionOwner): Connection {
-      const connection = new NetConnection(owner)
+      const connection = new NetConnection(owner, true)
       const socket: Socket = connect({
         host,
         port,
