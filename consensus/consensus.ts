@@ -38,6 +38,8 @@ export interface ConsensusStatus {
   readonly peers: readonly PeerStatus[]
   readonly membership: Membership
   readonly timing: Timing
+  /** Why the log cannot be written at the moment; absent when it can. Such a node neither leads nor acknowledges. */
+  readonly storageError?: string
 }
 
 /** Expected failures of a proposal. `retry-safe`: it is certain that the entry was not and will not be committed. */

@@ -56,11 +56,16 @@ test.serial('a write that fails is repeated and acknowledged only then', async (
     refused += 1
     return Promise.reject(new Error('no space left on device'))
   }
-  const result = await a.consensus.propose(Buffer.from('patient'), 'normal')
+  const proposal = a.consensus.propose(Buffer.from('patient'), 'normal')
+  await until('the status says so', () => a.consensus.status().storageError === 'the log cannot be written: no space left on device')
+  const result = await proposal
   beforeBatch = async () => undefined
   t.is(refused, 2)
   t.true(result.ok || !result.retrySafe, JSON.stringify(result))
   t.regex(a.logText, /the log cannot be written: no space left on device/)
+  t.is(a.logText.match(/the log cannot be written/g)?.length, 1, 'not named with every attempt')
+  await until('the trouble is over', () => a.consensus.status().storageError === undefined)
+  t.regex(a.logText, /the log can be written again/)
   await until('it leads again', () => a.consensus.status().role === 'leader')
   t.true((await a.consensus.propose(Buffer.from('on'), 'normal')).ok)
   await until('it is handed on', () => a.entries.some((entry) => text(entry) === 'on'))

@@ -5,7 +5,6 @@
  * commit); messages that depend on a write are sent when it has completed, all others at once, so that a slow disk delays
  * no heartbeat. Rule numbers are those of the design's safety rules.
  */
-import { readFileSync } from 'node:fs'
 import { join as joinPath } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type {
@@ -16,7 +15,7 @@ import {
   balancedTiming, type Entry, type HardState, type Message, type NodeId, type Peer, type Ready, type SnapshotMeta, type Timing,
 } from './core/types.ts'
 import { Feed } from './feed.ts'
-import { loadIdentity, type Identity } from './identity.ts'
+import { loadCredentials, loadIdentity, type Identity } from './identity.ts'
 import { leavingMs, Members } from './members.ts'
 import { PayloadCache } from './payloads.ts'
 import { Proposals, refusal, type ProposalRequest } from './proposals.ts'
@@ -37,6 +36,8 @@ const maxHeldMessages = 4096
 const gapMs = 20
 const stopTransferMs = 1000
 const maxWriteBackoffMs = 1000
+/** A disk that stays in trouble is named again after this time, not with every attempt: logs are on a disk, too. */
+const troubleLogEveryMs = 10_000
 
 /** What is to be written together, and sent once it is. */
 interface Bundle {
@@ -63,8 +64,7 @@ export async function openConsensus(options: ConsensusOptions): Promise<Abortabl
   const listenText = options.listen ?? identity.address
   const listen = parseHostPort(listenText)
   if (listen === undefined) throw new Error(`${listenText} is not host:port`)
-  const file = (name: string) => readFileSync(joinPath(options.directory, name), 'utf8')
-  const [certificate, key, ca] = [file('node.pem'), file('node.key'), file('ca.pem')]
+  const { certificate, key, ca } = loadCredentials(options.directory)
   const storage = await LogStorage.open(joinPath(options.directory, 'log'), { clusterId: identity.clusterId, nodeId: identity.id })
   try {
     const driver = new Driver(options, identity, storage)
@@ -97,6 +97,9 @@ class Driver implements AbortableConsensus {
 
   #pending = emptyBundle()
   #writing: Bundle | undefined
+  /** Why the log cannot be written at the moment, or empty; and when that was last logged. */
+  #storageError = ''
+  #troubleLoggedMs = -Infinity
   #pumping = false
   #pumpAgain = false
 
@@ -258,7 +261,7 @@ class Driver implements AbortableConsensus {
   async #persist(bundle: Bundle): Promise<void> {
     // Rule 9. It may take long, so say it again: the core forgets a stall after a while.
     const watch = setInterval(() => {
-      this.#log('warn', `the disk has not completed a write within ${this.#timing.minElectionMs} ms`)
+      this.#trouble('warn', `the disk has not completed a write within ${this.#timing.minElectionMs} ms`)
       this.#raft.diskStalled(performance.now())
       this.#pump()
     }, this.#timing.minElectionMs)
@@ -270,6 +273,7 @@ class Driver implements AbortableConsensus {
     }
     if (!written || this.#stopped) return
     const now = performance.now()
+    this.#troubleOver()
     this.#checkLease(now)
     this.#writing = undefined
     for (const message of bundle.messages) this.#send(message)
@@ -295,13 +299,33 @@ class Driver implements AbortableConsensus {
       } catch (error) {
         if (this.#stopped) return false
         if (error instanceof StorageError) throw error
-        this.#log('error', `the log cannot be written: ${(error as Error).message}; trying again`, { cause: causeOf(error) })
+        this.#trouble('error', `the log cannot be written: ${(error as Error).message}`, { cause: causeOf(error) })
         this.#raft.diskStalled(performance.now())
         this.#pump()
         await sleep(backoffMs)
         if (this.#stopped) return false
       }
     }
+  }
+
+  #trouble(level: 'warn' | 'error', message: string, fields?: Record<string, unknown>): void {
+    const before = this.#storageError
+    // A stall is the lesser news: while writes fail it is only a part of that.
+    if (before === '' || level === 'error') this.#storageError = message
+    const now = performance.now()
+    if (this.#storageError !== before || now - this.#troubleLoggedMs >= troubleLogEveryMs) {
+      this.#troubleLoggedMs = now
+      this.#log(level, `${message}; trying on`, fields)
+    }
+    if (before === '') this.#changed()
+  }
+
+  #troubleOver(): void {
+    if (this.#storageError === '') return
+    this.#storageError = ''
+    this.#troubleLoggedMs = -Infinity
+    this.#log('info', 'the log can be written again')
+    this.#changed()
   }
 
   // — sending —
@@ -548,6 +572,7 @@ class Driver implements AbortableConsensus {
       lastIndex: raft.lastIndex, firstIndex: raft.firstIndex, snapshotIndex: raft.snapshotIndex,
       leaseRemainingMs: this.#lease === undefined ? 0 : Math.max(this.#lease.untilMs - now, 0),
       peers, membership, timing: this.#timing,
+      ...(this.#storageError === '' ? {} : { storageError: this.#storageError }),
     }
   }
 

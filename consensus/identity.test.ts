@@ -9,7 +9,7 @@ import { connect as tlsConnect } from 'node:tls'
 import test, { type ExecutionContext } from 'ava'
 import type { ConsensusHooks, JoinRequest, JoinResponse } from './consensus.ts'
 import { createRequest } from './certificates.ts'
-import { caFingerprint, decodeJoinToken, encodeJoinToken, initCluster, joinCluster, loadIdentity, signCsr } from './identity.ts'
+import { caFingerprint, decodeJoinToken, encodeJoinToken, initCluster, joinCluster, loadCredentials, loadIdentity, signCsr } from './identity.ts'
 import { LogStorage } from './storage/storage.ts'
 import { JoinServer } from './transport/join.ts'
 
@@ -221,3 +221,19 @@ test('tokens are decoded strictly', (t) => {
   for (const text of ['', 'haechi1.', 'haechi2.abc', `${token}=`, `${token} ${token}`, `haechi1.${'A'.repeat(5000)}`]) t.false(decodeJoinToken(text).ok, text.slice(0, 30))
   t.throws(() => encodeJoinToken({ ...content, addresses: [] }))
 })
+
+for (const name of ['node.pem', 'node.key', 'ca.pem']) {
+  test(`${name} missing, cut off, or of another node: a clear error that names it`, async (t) => {
+    const directory = await founded(t)
+    const other = await founded(t)
+    const file = `${directory}/${name}`
+    const whole = await readFile(file, 'utf8')
+    t.truthy(loadCredentials(directory).key)
+    await writeFile(file, whole.slice(0, 60))
+    t.throws(() => loadCredentials(directory), { message: `${file} is damaged` })
+    await writeFile(file, await readFile(`${other}/${name}`, 'utf8'))
+    t.throws(() => loadCredentials(directory), { message: /belong together|not signed by the CA/ })
+    await rm(file)
+    t.throws(() => loadCredentials(directory), { message: `${file} is missing` })
+  })
+}

@@ -145,6 +145,40 @@ export function loadIdentity(directory: string): Identity {
   return { clusterId, ...peer, membership: membership! }
 }
 
+/** What this node shows to the others, PEM. */
+export interface Credentials {
+  readonly certificate: string
+  readonly key: string
+  readonly ca: string
+}
+
+/** Reads and checks node.pem, node.key and ca.pem. Throws a clear `Error` when one is missing, damaged, or of another node. */
+export function loadCredentials(directory: string): Credentials {
+  const read = (name: string, check: (text: string) => unknown): string => {
+    const file = join(directory, name)
+    if (!existsSync(file)) throw new Error(`${file} is missing`)
+    let text: string
+    try {
+      text = readFileSync(file, 'utf8')
+    } catch (error) {
+      throw new Error(`${file} cannot be read: ${(error as Error).message}`, { cause: error })
+    }
+    try {
+      check(text)
+    } catch (error) {
+      throw new Error(`${file} is damaged`, { cause: error })
+    }
+    return text
+  }
+  const certificate = read('node.pem', (text) => new X509Certificate(text))
+  const key = read('node.key', (text) => createPrivateKey(text))
+  const ca = read('ca.pem', (text) => new X509Certificate(text))
+  const own = new X509Certificate(certificate)
+  if (!own.checkPrivateKey(createPrivateKey(key))) throw new Error(`node.key and node.pem in ${directory} do not belong together`)
+  if (!own.verify(new X509Certificate(ca).publicKey)) throw new Error(`node.pem in ${directory} is not signed by the CA in ca.pem`)
+  return { certificate, key, ca }
+}
+
 /** SHA-256 of the cluster's CA certificate (DER), lower-case hex: what a join token pins. */
 export function caFingerprint(directory: string): string {
   return fingerprintOf(readFileSync(join(directory, 'ca.pem'), 'utf8'))

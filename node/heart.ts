@@ -16,7 +16,8 @@ import { loadIdentity } from '../consensus/identity.ts'
 import { allowNonlocalBind } from '../vip/kernel.ts'
 import { createVipManager } from '../vip/manager.ts'
 import type { VipManager, VipStatus } from '../vip/types.ts'
-import { aliveEveryMs, Link, type HeartStatus, type LinkResult, type ToChild, type ToHeart } from './link.ts'
+import { Liveness, word, Words } from './fitness.ts'
+import { aliveEveryMs, isToHeart, Link, type HeartStatus, type LinkResult, type ToChild, type ToHeart } from './link.ts'
 import { createLog, type Log } from './observe/log.ts'
 
 export interface HeartOptions {
@@ -36,15 +37,10 @@ export interface HeartOptions {
 const restartDelaysMs = [0, 250, 500, 1000, 2000, 5000]
 /** A child that lived this long has proven itself: the delays start anew. */
 const provenMs = 30_000
-/**
- * A child that has said nothing for this many of its turns hangs. Counted in turns of the heart, not by the clock: after a pause of
- * both the child gets its chance. Long, because the workers go on serving while the main thread works on something large.
- */
-const silentTurns = 6
-/** A VIP that fails here may fail on the other node too: leadership does not go back and forth because of it. */
-const vipHandOverPauseMs = 30_000
 const statusEveryMs = 250
 const fitGossipEveryMs = 500
+/** A VIP that could not be held here is not tried again by the others' hand-overs for this long, or until VIPs change. */
+const vipsFailMs = 300_000
 /** First byte of a gossip message: for the peers' children, or for the hearts themselves. */
 const gossipForChild = 0
 const gossipForHeart = 1
@@ -53,7 +49,10 @@ const childStopMs = 8000
 
 type JoinAnswer = { readonly ok: true; readonly response: JoinResponse } | { readonly ok: false; readonly error: string }
 
-/** Runs until stopped by SIGTERM or SIGINT; then ends the process. */
+/**
+ * Runs until stopped by SIGTERM or SIGINT; then ends the process. Rejects with a clear error when the node cannot start
+ * (damaged files, an address in use, a second heart for the same directory); then nothing of it keeps the process alive.
+ */
 export async function runHeart(options: HeartOptions): Promise<void> {
   const heart = new Heart(options)
   await heart.start()
@@ -125,18 +124,19 @@ class Heart {
   #restartTimer: NodeJS.Timeout | undefined
   /** The child has been given everything up to its start, so that live entries may flow. */
   #feeding = false
-  /** Turns since the child's last word; only counted once it has spoken. */
-  #silence = -1
+  readonly #liveness = new Liveness()
   #fit = false
+  /** When a VIP could last not be held here (performance.now()), and the VIPs that it was among. */
+  #vipsFailedMs = -Infinity
+  #vipsWanted = ''
   #stopping = false
 
   #nextId = 1
   readonly #waiting = new Map<number, (answer: { error: string } | JoinAnswer) => void>()
   #snapshot: { id: number; chunks: ChunkQueue } | undefined
-  /** Which peers' children were fit at their last word, and when (performance.now()). */
-  readonly #peerFit = new Map<NodeId, { fit: boolean; atMs: number }>()
+  readonly #words = new Words(4 * fitGossipEveryMs)
   #handOverTimer: NodeJS.Timeout | undefined
-  #vipHandOverMs = -Infinity
+  #handingOver = false
   #statusQueued = false
   #loopGapMs = 0
 
@@ -164,7 +164,8 @@ class Heart {
       hooks: this.#hooks(),
       log: this.#log,
     })
-    this.#log('info', `${this.#witness ? 'witness' : 'node'} ${this.#self} is up`, { pid: process.pid })
+    this.#log('info', `${this.#witness ? 'witness' : 'node'} ${this.#self} is up`)
+    this.#watchStarter()
     if (!this.#witness) this.#startChild()
     setInterval(() => this.#queueStatus(), statusEveryMs).unref()
     setInterval(() => this.#everyTick(), fitGossipEveryMs).unref()
@@ -220,12 +221,13 @@ class Heart {
       () => this.#childGone(link, child),
     )
     this.#link = link
+    this.#liveness.started()
     child.on('error', (error) => {
       this.#log('error', `the child could not be started: ${error.message}`)
       this.#childGone(link, child)
     })
     child.on('exit', (code, signal) => {
-      if (!this.#stopping) this.#log('error', 'the child ended', { code, signal, pid: child.pid })
+      if (!this.#stopping) this.#log('error', 'the child ended', { code, signal, child: child.pid })
       this.#childGone(link, child)
     })
     this.#feeding = true
@@ -238,7 +240,6 @@ class Heart {
   #childGone(link: Link<ToHeart, ToChild>, child: ChildProcess): void {
     if (this.#link !== link) return
     this.#setFit(false, 'the child process has ended')
-    this.#silence = -1
     this.#link = undefined
     this.#feeding = false
     this.#child = undefined
@@ -258,18 +259,24 @@ class Heart {
 
   /** A hanging child is ended like a dead one: fence first, hand over, start a new one. */
   #watchChild(): void {
-    if (this.#silence < 0 || this.#stopping) return
-    if (++this.#silence < silentTurns) return
-    const { pid } = this.#child ?? {}
-    this.#log('error', `the child has said nothing for ${(silentTurns * aliveEveryMs) / 1000} s: ending it`, { pid })
-    this.#silence = -1
+    const child = this.#child
+    if (child === undefined || this.#stopping) return
+    const reason = this.#liveness.turn(this.#fitPeer() !== undefined)
+    if (reason === '') return
+    this.#log('error', `the child hangs: ending it, ${reason}`, { child: child.pid })
+    this.#liveness.started()
     this.#setFit(false, 'the child process hangs')
-    this.#child?.kill('SIGKILL')
+    child.kill('SIGKILL')
   }
 
   #received(link: Link<ToHeart, ToChild>, message: ToHeart): void {
     if (this.#link !== link) return
-    this.#silence = 0
+    if (!isToHeart(message)) {
+      this.#log('error', 'the child sent what is no message: ending it', { child: this.#child?.pid })
+      link.close()
+      return
+    }
+    this.#liveness.spoke()
     switch (message.type) {
       case 'alive':
         break
@@ -284,6 +291,7 @@ class Heart {
         this.#setFit(message.fit, message.reason)
         break
       case 'vips':
+        this.#vipsConfigured(JSON.stringify(message.vips))
         void this.#vips?.configure(message.vips).catch((error: Error) => this.#log('error', `VIPs: ${error.message}`))
         break
       case 'snapshot-begin':
@@ -351,35 +359,38 @@ class Heart {
     this.#vips?.setFit(fit)
     if (fit === this.#fit) return
     this.#fit = fit
+    if (this.#stopping) return
     this.#log(fit ? 'info' : 'warn', fit ? 'fit to serve' : `not fit to serve: ${reason}`)
     this.#gossipFit()
-    if (!fit && !this.#stopping) this.#giveUp(reason)
+    if (!fit) this.#giveUp(reason)
     this.#queueStatus()
   }
 
   #gossipFit(): void {
     if (this.#witness) return
-    this.#consensus?.gossip(Buffer.from([gossipForHeart, this.#fit ? 1 : 0]))
+    const vipsFail = performance.now() - this.#vipsFailedMs < vipsFailMs
+    const own = !this.#fit || this.#liveness.suspect ? word.notFit : vipsFail ? word.vipsFail : word.fit
+    this.#consensus?.gossip(Buffer.from([gossipForHeart, own]))
   }
 
   #gossiped(from: NodeId, data: Uint8Array): void {
-    if (data[0] === gossipForHeart) this.#peerFit.set(from, { fit: data[1] === 1, atMs: performance.now() })
+    if (data[0] === gossipForHeart) this.#words.heard(from, data[1], performance.now())
     else if (data[0] === gossipForChild) this.#link?.send({ type: 'gossip', from, data: data.subarray(1) })
+  }
+
+  #otherNodes(): NodeId[] {
+    const { peers } = this.#consensus.status()
+    return peers.filter(({ peer, voter }) => voter && peer.role === 'node').map(({ peer }) => peer.id)
   }
 
   /** A peer node whose child serves, by its own recent word; undefined when there is none. */
   #fitPeer(): NodeId | undefined {
-    const now = performance.now()
-    for (const { peer, voter } of this.#consensus.status().peers) {
-      const word = this.#peerFit.get(peer.id)
-      if (voter && peer.role === 'node' && word?.fit === true && now - word.atMs < 4 * fitGossipEveryMs) return peer.id
-    }
-    return undefined
+    return this.#words.best(this.#otherNodes(), performance.now())
   }
 
   /** Leads but cannot serve: another one shall, if there is one that can. The fence is closed already. */
   #giveUp(reason: string): void {
-    if (this.#handOverTimer !== undefined || this.#consensus === undefined) return
+    if (this.#handOverTimer !== undefined || this.#handingOver || this.#consensus === undefined) return
     const attempt = (): void => {
       this.#handOverTimer = undefined
       if (this.#stopping || this.#fit || this.#consensus.status().role !== 'leader') return
@@ -388,24 +399,38 @@ class Heart {
         this.#handOverTimer = setTimeout(attempt, fitGossipEveryMs)
         return
       }
-      this.#log('warn', `handing leadership over to ${to}: ${reason}`)
-      void this.#consensus.transfer(to).then((result) => {
-        if (!result.ok) this.#log('warn', `hand-over to ${to} failed: ${result.detail}`)
-      })
+      this.#transfer(to, reason)
     }
     attempt()
+  }
+
+  #transfer(to: NodeId, reason: string): void {
+    if (this.#handingOver) return
+    this.#handingOver = true
+    this.#log('warn', `handing leadership over to ${to}: ${reason}`)
+    void this.#consensus.transfer(to).then((result) => {
+      this.#handingOver = false
+      if (!result.ok) this.#log('warn', `hand-over to ${to} failed: ${result.detail}`)
+    })
   }
 
   #vipsChanged(status: readonly VipStatus[]): void {
     this.#queueStatus()
     const failed = status.find((vip) => vip.state === 'failed')
-    const now = performance.now()
-    if (failed === undefined || this.#consensus?.status().role !== 'leader' || now - this.#vipHandOverMs < vipHandOverPauseMs) return
-    const to = this.#fitPeer()
-    if (to === undefined) return
-    this.#vipHandOverMs = now
-    this.#log('warn', `VIP ${failed.name} cannot be held here (${failed.error}): handing over to ${to}`)
-    void this.#consensus.transfer(to)
+    if (failed === undefined) return
+    const firstTime = performance.now() - this.#vipsFailedMs >= vipsFailMs
+    this.#vipsFailedMs = performance.now()
+    if (firstTime) this.#gossipFit()
+    if (this.#consensus?.status().role !== 'leader') return
+    const to = this.#words.bestVips(this.#otherNodes(), performance.now())
+    if (to !== undefined) this.#transfer(to, `VIP ${failed.name} cannot be held here (${failed.error})`)
+  }
+
+  /** Other VIPs may fare better. */
+  #vipsConfigured(wanted: string): void {
+    if (wanted === this.#vipsWanted) return
+    this.#vipsWanted = wanted
+    this.#vipsFailedMs = -Infinity
   }
 
   async #handOver(to: string): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }> {
@@ -417,7 +442,7 @@ class Heart {
     const peer = status.peers.find((candidate) => candidate.peer.id === target)
     if (peer === undefined) return { ok: false, detail: `there is no node ${target}` }
     if (peer.peer.role === 'witness') return { ok: false, detail: `${target} is a witness and cannot hold VIPs` }
-    if (this.#peerFit.get(target)?.fit !== true) return { ok: false, detail: `${target} is not fit to serve` }
+    if (this.#words.of(target, performance.now()) === word.notFit) return { ok: false, detail: `${target} is not fit to serve` }
     return this.#consensus.transfer(target)
   }
 
@@ -455,7 +480,8 @@ class Heart {
     setImmediate(() => {
       this.#statusQueued = false
       const link = this.#link
-      if (link === undefined || this.#consensus === undefined) return
+      // A child that does not keep up reading gets the next one; nothing may pile up here.
+      if (link === undefined || link.full || this.#consensus === undefined) return
       const status: HeartStatus = {
         consensus: this.#consensus.status(),
         vips: this.#vips?.status() ?? [],
@@ -493,9 +519,13 @@ class Heart {
     process.on('SIGTERM', stop('SIGTERM'))
     process.on('SIGINT', stop('SIGINT'))
     process.on('SIGHUP', () => undefined)
-    if (this.#options.stopOnStdinEnd === true) {
-      process.stdin.on('end', stop('standard input ended')).on('error', stop('standard input failed')).resume()
-    }
+  }
+
+  /** Only once it is up: a start that fails must not be kept alive by an open standard input. */
+  #watchStarter(): void {
+    if (this.#options.stopOnStdinEnd !== true) return
+    const stop = (why: string) => () => void this.#stop(why)
+    process.stdin.on('end', stop('standard input ended')).on('error', stop('standard input failed')).resume()
   }
 
   async #stop(why: string): Promise<void> {

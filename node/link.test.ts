@@ -1,6 +1,6 @@
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
 import test from 'ava'
-import { Link, maxFrameBytes } from './link.ts'
+import { isToHeart, Link, maxFrameBytes, type ToHeart } from './link.ts'
 
 async function pair(): Promise<[Socket, Socket, () => void]> {
   const server = createServer()
@@ -48,3 +48,29 @@ for (const [name, bytes] of [
     close()
   })
 }
+
+for (const message of [
+  undefined, null, 5, 'propose', [], {}, { type: 'constructor' }, { type: 'no-such' },
+  { type: 'propose', id: 1, data: 'text', priority: 'normal' },
+  { type: 'propose', id: 1, data: new Uint8Array(1), priority: 'now' },
+  { type: 'applied', index: NaN }, { type: 'fit', fit: 'yes', reason: '' },
+  { type: 'vips', vips: null }, { type: 'vips', vips: [{ name: 'a' }] },
+  { type: 'snapshot-chunk', id: 1, data: null }, { type: 'gossip', data: {} },
+  { type: 'transfer', id: 1 }, { type: 'add-peer', id: 1, peer: { id: 'a' } }, { type: 'remove-peer', id: -1, peerId: 'a' },
+  { type: 'join-reply', id: 1, result: { ok: true } },
+]) {
+  test(`${JSON.stringify(message)} is no message to the heart`, (t) => t.false(isToHeart(message)))
+}
+
+test('what the child sends is a message to the heart', (t) => {
+  const peer = { id: 'b', role: 'node', address: '127.0.0.1:1', apiAddress: '127.0.0.1:2' } as const
+  const vip = { name: 'main', address: '192.0.2.1', prefixLength: 24, interface: 'eth0', announcer: 'kernel' } as const
+  const messages: ToHeart[] = [
+    { type: 'alive' }, { type: 'applied', index: 0 }, { type: 'fit', fit: true, reason: '' }, { type: 'vips', vips: [vip] },
+    { type: 'propose', id: 1, data: new Uint8Array(1), priority: 'bulk' }, { type: 'add-peer', id: 1, peer },
+    { type: 'snapshot-begin', id: 1, index: 7 }, { type: 'snapshot-chunk', id: 1, data: Buffer.from('a') }, { type: 'snapshot-end', id: 1 },
+    { type: 'gossip', data: new Uint8Array(0) }, { type: 'transfer', id: 1, to: '' }, { type: 'remove-peer', id: 1, peerId: 'b' },
+    { type: 'listening', id: 1, error: '' }, { type: 'join-reply', id: 1, result: { ok: false, error: 'no' } },
+  ]
+  for (const message of messages) t.true(isToHeart(message), message.type)
+})

@@ -59,7 +59,43 @@ export type ToHeart =
 export type LinkResult = ProposeResult | { readonly ok: true } | { readonly ok: false; readonly detail: string }
 
 /** How often the child says that it lives, milliseconds. */
-export const aliveEveryMs = 500
+export const aliveEveryMs = 250
+
+type Fields = Readonly<Record<string, unknown>>
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0
+const isText = (value: unknown): boolean => typeof value === 'string'
+const isBytes = (value: unknown): boolean => value instanceof Uint8Array
+const isObject = (value: unknown): value is Fields => typeof value === 'object' && value !== null
+
+const isVip = (value: unknown): boolean =>
+  isObject(value) && isText(value.name) && isText(value.address) && isCount(value.prefixLength) && isText(value.interface) &&
+  (value.announcer === 'kernel' || value.announcer === 'bind')
+
+/** What each message has to hold. A parsed message of a broken child must not be able to break the heart. */
+const shapes: { readonly [Type in ToHeart['type']]: (message: Fields) => boolean } = {
+  propose: ({ id, data, priority }) => isCount(id) && isBytes(data) && (priority === 'normal' || priority === 'bulk'),
+  applied: ({ index }) => isCount(index),
+  fit: ({ fit, reason }) => typeof fit === 'boolean' && isText(reason),
+  alive: () => true,
+  vips: ({ vips }) => Array.isArray(vips) && vips.every(isVip),
+  'snapshot-begin': ({ id, index }) => isCount(id) && isCount(index),
+  'snapshot-chunk': ({ id, data }) => isCount(id) && isBytes(data),
+  'snapshot-end': ({ id }) => isCount(id),
+  gossip: ({ data }) => isBytes(data),
+  transfer: ({ id, to }) => isCount(id) && isText(to),
+  'add-peer': ({ id, peer }) =>
+    isCount(id) && isObject(peer) && [peer.id, peer.role, peer.address, peer.apiAddress].every(isText),
+  'remove-peer': ({ id, peerId }) => isCount(id) && isText(peerId),
+  listening: ({ id, error }) => isCount(id) && isText(error),
+  'join-reply': ({ id, result }) =>
+    isCount(id) && isObject(result) && (result.ok === true ? isObject(result.response) : result.ok === false && isText(result.error)),
+}
+
+/** Whether a message from the child is one, field by field. */
+export function isToHeart(message: unknown): message is ToHeart {
+  if (!isObject(message) || typeof message.type !== 'string' || !Object.hasOwn(shapes, message.type)) return false
+  return shapes[message.type as ToHeart['type']](message)
+}
 
 /** Frames above this, and frames that cannot be read, end the link: the other side is broken. */
 export const maxFrameBytes = 32 * 1024 * 1024
@@ -91,6 +127,11 @@ export class Link<In, Out> {
     const ok = this.#socket.write(body)
     this.#socket.uncork()
     return ok
+  }
+
+  /** The other side does not keep up reading. */
+  get full(): boolean {
+    return this.#socket.writableNeedDrain
   }
 
   /** Resolves when the send buffer is empty enough to go on, or the link is closed. */

@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { join as joinPath } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import ipaddr from 'ipaddr.js'
@@ -28,6 +29,7 @@ import { createLog } from './observe/log.ts'
 import { metricsText } from './observe/metrics.ts'
 import { buildOverview, Rates } from './observe/overview.ts'
 import { createProxy } from './proxy/manager.ts'
+import type { ApplyReport } from './proxy/proxy.ts'
 import { ClusterState, encodeCommand } from './state/state.ts'
 import type { Command, Outcome } from './state/types.ts'
 import { version } from './version.ts'
@@ -38,6 +40,7 @@ const reportEveryMs = 1000
 /** A proposal whose entry was committed but not seen applied here within this time has an unknown fate for the caller. */
 const applyWaitMs = 10_000
 const drainMs = 5000
+const apiRetryMs = 2000
 
 interface Waiter {
   readonly resolve: (result: SubmitResult) => void
@@ -68,8 +71,10 @@ class Child {
   readonly #changeListeners = new Set<() => void>()
   #revisionInForce = 0
   #applying: Promise<void> = Promise.resolve()
-  #listenFailures: readonly { listener: string; error: string }[] = []
+  /** Failures to listen that have been logged. */
+  #listenFailures = new Set<string>()
   #proxyFailed = ''
+  #apiFailed = ''
   /** VIP addresses held in bind mode, as the heart last said. */
   #boundVips: readonly string[] = []
   #stopping = false
@@ -103,12 +108,30 @@ class Child {
     process.on('SIGTERM', () => undefined) // The heart decides; a signal to the whole group must not race it.
     process.on('SIGINT', () => undefined)
     process.on('SIGHUP', () => undefined)
-    await this.#proxy.start()
-    const api = await createApi(this.#context(), this.#listenOptions(), this.#log)
-    this.#closeApi = () => api.close()
-    this.#log('info', `API and console at ${api.url}`)
-    setInterval(() => this.#everySecond(), reportEveryMs)
+    // First of all, so that a slow start is not mistaken for a hanging process.
     setInterval(() => this.#link.send({ type: 'alive' }), aliveEveryMs)
+    this.#link.send({ type: 'alive' })
+    await this.#proxy.start()
+    setInterval(() => this.#everySecond(), reportEveryMs)
+    await this.#openApi()
+  }
+
+  /** An API that cannot be served (its port is taken) degrades the node; it does not end a data plane that serves. */
+  async #openApi(): Promise<void> {
+    while (!this.#stopping) {
+      try {
+        const api = await createApi(this.#context(), this.#listenOptions(), this.#log)
+        this.#closeApi = () => api.close()
+        this.#apiFailed = ''
+        this.#log('info', `API and console at ${api.url}`)
+        return
+      } catch (error) {
+        const { message } = error as Error
+        if (message !== this.#apiFailed) this.#log('error', `the API cannot be served: ${message}; trying again`)
+        this.#apiFailed = message
+        await sleep(apiRetryMs)
+      }
+    }
   }
 
   /** The heart has gone: nobody renews the lease for this node any more. */
@@ -231,14 +254,17 @@ class Child {
       if (this.#bindModeVips(document).length > 0) await this.#proxy.setHeld(this.#heldAddresses(document))
       this.#health.configure(document.pools)
       this.#revisionInForce = report.revision
-      this.#listenFailures = report.failures.map((failure) => ({ ...failure }))
-      for (const failure of report.failures) {
-        this.#log('error', `listener ${failure.listener} does not listen: ${failure.error}`, { revision })
-      }
+      this.#logFailures(report.failures, revision)
       if (this.#proxyFailed === '') this.#link.send({ type: 'fit', fit: true, reason: '' })
       this.#report()
       this.#changed()
     })
+  }
+
+  #logFailures(failures: ApplyReport['failures'], revision: number): void {
+    const before = this.#listenFailures
+    this.#listenFailures = new Set(failures.map(({ listener, error }) => `listener ${listener} does not listen: ${error}`))
+    for (const text of this.#listenFailures) if (!before.has(text)) this.#log('error', text, { revision })
   }
 
   #vipSpecs(document: ConfigurationDocument): VipSpec[] {
@@ -269,7 +295,7 @@ class Child {
     this.#boundVips = addresses
     try {
       const report = await this.#proxy.setHeld(this.#heldAddresses(this.#state.document))
-      this.#listenFailures = report.failures
+      this.#logFailures(report.failures, report.revision)
       // One port that cannot be had degrades this node; it does not take the VIP from the other listeners.
       this.#link.send({ type: 'listening', id, error: '' })
     } catch (error) {
@@ -297,15 +323,16 @@ class Child {
       this.#waiters.set(command.id, { resolve, timer })
     })
     const data = encodeCommand(command)
-    const result = (await this.#request((id) => ({ type: 'propose', id, data, priority: 'normal' }))) as ProposeResult
-    if (!result.ok) {
+    const answered = this.#request((id) => ({ type: 'propose', id, data, priority: 'normal' })).then((answer) => {
+      const result = answer as ProposeResult
       const waiter = this.#waiters.get(command.id)
-      if (waiter === undefined) return applied // Refused by a lost connection, applied nonetheless.
+      if (result.ok || waiter === undefined) return applied
       clearTimeout(waiter.timer)
       this.#waiters.delete(command.id)
-      return { ok: false, refusal: result }
-    }
-    return applied
+      return { ok: false, refusal: result } as const
+    })
+    // What is seen applied here needs no other answer: that of a leader which has gone meanwhile comes late or never.
+    return Promise.race([applied, answered])
   }
 
   async #join(id: number, request: JoinRequest): Promise<void> {
@@ -364,12 +391,15 @@ class Child {
 
   #ownReport(): NodeReport {
     const health = new Map(this.#health.snapshot().map((entry) => [`${entry.pool}/${entry.member}`, entry]))
-    const failures = new Map(this.#listenFailures.map((failure) => [failure.listener, failure.error]))
+    const listeners = this.#proxy.listeners()
     const vips = this.#heart?.vips ?? []
     const failedVips = vips.filter((vip) => vip.error !== '')
     const degraded = [
       this.#proxyFailed,
-      ...this.#listenFailures.map((failure) => `listener ${failure.listener}: ${failure.error}`),
+      this.#apiFailed === '' ? '' : `API: ${this.#apiFailed}`,
+      this.#heart?.consensus.storageError ?? '',
+      // The proxy's own word, not that of the last apply: it goes on trying, and may listen by now.
+      ...listeners.filter(({ error }) => error !== '').map(({ name, error }) => `listener ${name}: ${error}`),
       ...failedVips.map((vip) => `VIP ${vip.name}: ${vip.error}`),
       this.#caughtUp ? '' : 'catching up with the log',
     ].filter((text) => text !== '')
@@ -388,10 +418,7 @@ class Child {
         leaseRemainingMs: vip.fenceRemainingMs,
         error: vip.error,
       })),
-      listeners: this.#proxy.listeners().map((listener) => ({
-        ...listener,
-        error: failures.get(listener.name) ?? listener.error,
-      })),
+      listeners,
       members: this.#proxy.members().map((member) => {
         const probed = health.get(`${member.pool}/${member.member}`)
         if (probed === undefined) return member

@@ -162,7 +162,10 @@ function cpuUs(pid: number): { user: number; system: number } {
 
 interface Load {
   readonly requests: number
+  /** Answered with another status than 2xx or 3xx, refused, or broken off. */
   readonly failed: number
+  /** Not answered within two seconds: what a machine that is busy with something else does to both proxies. */
+  readonly late: number
   readonly perSecond: number
   readonly latency: string
 }
@@ -176,10 +179,12 @@ function load(forSeconds: number): Promise<Load> {
     child.stdout.on('data', (data: Buffer) => (output += data.toString()))
     child.on('close', () => {
       const requests = Number(/(\d+) requests in/.exec(output)?.[1] ?? 0)
+      const socket = (kind: string): number => Number(new RegExp(`Socket errors: .*${kind} (\\d+)`).exec(output)?.[1] ?? 0)
       if (requests === 0) return reject(new Error(`wrk answered nothing:\n${output}`))
       resolve({
         requests,
-        failed: Number(/Non-2xx or 3xx responses: (\d+)/.exec(output)?.[1] ?? 0) + (/Socket errors: .*?(\d+).*?(\d+).*?(\d+).*?(\d+)/.exec(output)?.slice(1).map(Number).reduce((a, b) => a + b, 0) ?? 0),
+        failed: Number(/Non-2xx or 3xx responses: (\d+)/.exec(output)?.[1] ?? 0) + socket('connect') + socket('read') + socket('write'),
+        late: socket('timeout'),
         perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(output)?.[1] ?? 0),
         latency: /99%\s+(\S+)/.exec(output)?.[1] ?? '',
       })
@@ -194,6 +199,7 @@ interface Figure {
   readonly perSecond: number
   readonly p99: string
   readonly failed: number
+  readonly late: number
 }
 
 async function measure(argv: readonly string[], what: string): Promise<Figure> {
@@ -206,7 +212,7 @@ async function measure(argv: readonly string[], what: string): Promise<Figure> {
     const after = cpuUs(proxy.pid!)
     const user = (after.user - before.user) / done.requests
     const system = (after.system - before.system) / done.requests
-    return { user, system, total: user + system, perSecond: done.perSecond, p99: done.latency, failed: done.failed }
+    return { user, system, total: user + system, perSecond: done.perSecond, p99: done.latency, failed: done.failed, late: done.late }
   } finally {
     await stop(proxy)
   }
@@ -237,6 +243,8 @@ for (let round = 1; round <= runs; round++) {
 }
 await stop(backend)
 
+const haproxyTotals = rounds.map((r) => r.haproxy.total)
+const sumOf = (of: (round: (typeof rounds)[number]) => number): number => rounds.reduce((sum, round) => sum + of(round), 0)
 const summary = {
   kind: 'haechi-bench-http',
   at: new Date().toISOString(),
@@ -247,9 +255,14 @@ const summary = {
   versions: { node: process.version, haproxy: /version (\S+)/.exec(spawnSync('haproxy', ['-v']).stdout.toString())?.[1] ?? '' },
   rounds,
   median: { haproxy: median(rounds.map((r) => r.haproxy.total)), haechi: median(rounds.map((r) => r.haechi.total)), ratio: median(rounds.map((r) => r.ratio)) },
-  failed: rounds.reduce((sum, r) => sum + r.haechi.failed, 0),
+  failed: { haproxy: sumOf((r) => r.haproxy.failed), haechi: sumOf((r) => r.haechi.failed) },
+  late: { haproxy: sumOf((r) => r.haproxy.late), haechi: sumOf((r) => r.haechi.late) },
+  /** The same proxy at the same work: slowest round ÷ fastest. Far above 1, something else was using the machine. */
+  spread: Math.max(...haproxyTotals) / Math.min(...haproxyTotals),
 }
-console.log(`\nmedian: HAProxy ${summary.median.haproxy.toFixed(1)} µs, Haechi ${summary.median.haechi.toFixed(1)} µs, ratio ${summary.median.ratio.toFixed(2)}; failed requests of Haechi: ${summary.failed}`)
+console.log(`\nmedian: HAProxy ${summary.median.haproxy.toFixed(1)} µs, Haechi ${summary.median.haechi.toFixed(1)} µs, ratio ${summary.median.ratio.toFixed(2)}`)
+console.log(`failed requests (HAProxy, Haechi): ${summary.failed.haproxy}, ${summary.failed.haechi}; later than 2 s: ${summary.late.haproxy}, ${summary.late.haechi}`)
+if (summary.spread > 1.3) console.log(`HAProxy's own rounds differ by a factor of ${summary.spread.toFixed(2)}: the machine was busy, and the figures are no better than that`)
 if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(summary, null, 2)}\n`)
 if (!existsSync(folder)) process.exitCode = 1
 process.exit()

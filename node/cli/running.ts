@@ -95,7 +95,11 @@ async function startNode(command: Command, options: StartOptions, cwd: string): 
     )
   }
   const { runHeart } = await import('../heart.ts')
-  await runHeart({ directory, ...options })
+  try {
+    await runHeart({ directory, ...options })
+  } catch (error) {
+    throw new Failure(`the node cannot start: ${(error as Error).message}`, exit.error)
+  }
 }
 
 function isNode(directory: string): boolean {

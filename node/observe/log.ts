@@ -89,6 +89,8 @@ export function createLog(name: string, options: LogOptions = {}): Log {
   const byDefault = process.stderr.isTTY === true ? 'plain' : 'json'
   const format = options.format ?? formats.find((item) => wanted.includes(item)) ?? byDefault
   const stderr = options.write === undefined ? pino.destination({ fd: 2, sync: false }) : undefined
+  // The last lines before an orderly end are worth as much as the others.
+  if (stderr !== undefined) process.once('exit', () => flush(stderr))
   const write = options.write ?? ((line: string) => void stderr!.write(line))
   const colour = options.write === undefined && process.stderr.isTTY === true && !process.env['NO_COLOR']
   const logger = pino(
@@ -104,13 +106,15 @@ export function createLog(name: string, options: LogOptions = {}): Log {
     if (fields === undefined) logger[lineLevel](redact(message))
     else logger[lineLevel](redact(fields) as Record<string, unknown>, message)
     // What is logged as an error may be the last thing that this process says.
-    if (lineLevel === 'error') {
-      try {
-        stderr?.flushSync()
-      } catch {
-        // Not open yet, or stderr is gone: there is nobody left to tell.
-      }
-    }
+    if (lineLevel === 'error' && stderr !== undefined) flush(stderr)
+  }
+}
+
+function flush(stderr: { flushSync(): void }): void {
+  try {
+    stderr.flushSync()
+  } catch {
+    // Not open yet, or stderr is gone: there is nobody left to tell.
   }
 }
 
