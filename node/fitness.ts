@@ -8,10 +8,10 @@ import { aliveEveryMs } from './link.ts'
 const turns = (ms: number): number => Math.ceil(ms / aliveEveryMs)
 /** Shorter stalls (garbage collection, a large document) change nothing at all. */
 const suspectTurns = turns(750)
-/** The child hangs, and another node can serve: it shall. */
-const hangsTurns = turns(1500)
+/** The child hangs, and another node can serve: it shall. Longer than the largest document takes to be read: the workers serve on. */
+const hangsTurns = turns(3000)
 /** As long as nobody else can serve the child is left its VIPs and this long: its workers may well go on serving. */
-const aloneTurns = turns(4000)
+const aloneTurns = turns(10_000)
 /** Until its first word a child loads its program; on a machine that swaps or is overloaded that takes long. */
 const startTurns = turns(30_000)
 
