@@ -1,6 +1,6 @@
 /** Founding and joining, over real TLS on loopback. */
 import { createHash, X509Certificate } from 'node:crypto'
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -237,3 +237,15 @@ for (const name of ['node.pem', 'node.key', 'ca.pem']) {
     t.throws(() => loadCredentials(directory), { message: `${file} is missing` })
   })
 }
+
+test('the log is for its owner alone, also in a directory that others may look into', async (t) => {
+  const directory = await place(t)
+  await chmod(directory, 0o755)
+  await initCluster({ directory, ...founderPeer, firstEntries: [Buffer.from('secret')] })
+  t.is((await stat(`${directory}/log`)).mode & 0o777, 0o700)
+  await chmod(`${directory}/log`, 0o755)
+  const { clusterId } = loadIdentity(directory)
+  const storage = await LogStorage.open(`${directory}/log`, { clusterId, nodeId: founderPeer.id })
+  await storage.close()
+  t.is((await stat(`${directory}/log`)).mode & 0o777, 0o700)
+})

@@ -375,7 +375,10 @@ class Heart {
 
   #gossiped(from: NodeId, data: Uint8Array): void {
     if (data[0] === gossipForHeart) this.#words.heard(from, data[1], performance.now())
-    else if (data[0] === gossipForChild) this.#link?.send({ type: 'gossip', from, data: data.subarray(1) })
+    else if (data[0] === gossipForChild && this.#link?.full === false) {
+      // The next one says the same and more: none is worth piling up for a child that does not keep up.
+      this.#link.send({ type: 'gossip', from, data: data.subarray(1) })
+    }
   }
 
   #otherNodes(): NodeId[] {

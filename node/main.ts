@@ -12,7 +12,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import ipaddr from 'ipaddr.js'
-import { Packr } from 'msgpackr'
 import type { Entry, NodeId } from '../consensus/core/types.ts'
 import type { JoinRequest, ProposeResult } from '../consensus/consensus.ts'
 import { caFingerprint, loadIdentity, signCsr } from '../consensus/identity.ts'
@@ -25,6 +24,7 @@ import type { NodeReport } from './api/types.ts'
 import type { ConfigurationDocument } from './config/schema.ts'
 import { createHealthMonitor } from './health/monitor.ts'
 import { aliveEveryMs, Link, type HeartStatus, type LinkResult, type ToChild, type ToHeart } from './link.ts'
+import { ReportReader, ReportWriter } from './observe/gossip.ts'
 import { createLog } from './observe/log.ts'
 import { metricsText } from './observe/metrics.ts'
 import { buildOverview, Rates } from './observe/overview.ts'
@@ -54,7 +54,8 @@ class Child {
   readonly #identity
   readonly #link: Link<ToChild, ToHeart>
   readonly #startedEpochMs = Date.now()
-  readonly #packr = new Packr({ useRecords: false })
+  readonly #writer = new ReportWriter()
+  readonly #readers = new Map<NodeId, ReportReader>()
 
   #state = ClusterState.empty()
   #restoring: Uint8Array[] | undefined
@@ -436,13 +437,15 @@ class Child {
   #report(): NodeReport {
     const report = this.#ownReport()
     this.#reports.set(report.id, { report, receivedMs: performance.now() })
-    this.#link.send({ type: 'gossip', data: this.#packr.pack(report) })
+    this.#link.send({ type: 'gossip', data: this.#writer.write(report) })
     return report
   }
 
   #gossip(from: NodeId, data: Uint8Array): void {
-    const report = this.#packr.unpack(data) as NodeReport
-    if (report.id !== from) return
+    const reader = this.#readers.get(from) ?? new ReportReader()
+    const report = reader.read(from, data)
+    if (report === undefined) return
+    this.#readers.set(from, reader)
     this.#reports.set(from, { report, receivedMs: performance.now() })
   }
 
@@ -450,8 +453,10 @@ class Child {
     const now = performance.now()
     const fresh = new Map<NodeId, NodeReport>()
     for (const [id, { report, receivedMs }] of this.#reports) {
-      if (now - receivedMs > 60_000) this.#reports.delete(id)
-      else if (now - receivedMs <= reportValidMs) fresh.set(id, report)
+      if (now - receivedMs > 60_000) {
+        this.#reports.delete(id)
+        this.#readers.delete(id)
+      } else if (now - receivedMs <= reportValidMs) fresh.set(id, report)
     }
     return fresh
   }

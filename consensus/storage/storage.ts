@@ -6,7 +6,7 @@
  * promised is worse than one that is missing.
  */
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync } from 'node:fs'
 import { ClassicLevel } from 'classic-level'
 import { decodeMembership, emptyMembership } from '../core/membership.ts'
 import type { Entry, EntryType, HardState, Membership, SnapshotMeta } from '../core/types.ts'
@@ -137,6 +137,8 @@ export class LogStorage {
 
   /** Makes a new log in `directory`, which must not exist yet, starting with `entries` (index 1, 2, …). */
   static async create(directory: string, owner: OwnerRecord, hardState: HardState, entries: readonly Entry[]): Promise<void> {
+    // The log holds password hashes and keys, and LevelDB makes its files readable for everybody.
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
     const db: Db = new ClassicLevel<Uint8Array, Uint8Array>(directory, { ...options, errorIfExists: true })
     await db.open()
     try {
@@ -157,6 +159,7 @@ export class LogStorage {
   static async open(directory: string, owner: OwnerRecord): Promise<LogStorage> {
     const db = await openDb(directory)
     try {
+      chmodSync(directory, 0o700)
       const storage = new LogStorage(directory, owner, db, await readState(db))
       await storage.#load()
       return storage

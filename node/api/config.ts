@@ -86,7 +86,7 @@ export function configRoutes(app: FastifyInstance, options: RouteOptions): void 
     async (request, reply) => {
       const expected = await precondition(request, reply, context)
       if (expected === undefined) return reply
-      const read = readDocument(request.body)
+      const read = await readDocument(request.body)
       if (!read.ok) return invalid(reply, read.problems)
       return applyDocument(request, reply, options, expected, read.document, request.query.comment ?? '')
     },
@@ -104,8 +104,8 @@ export function configRoutes(app: FastifyInstance, options: RouteOptions): void 
         response: { 200: ValidateResult },
       },
     },
-    (request): ValidateResultType => {
-      const read = readDocument(request.body)
+    async (request): Promise<ValidateResultType> => {
+      const read = await readDocument(request.body)
       if (!read.ok) return { valid: false, problems: read.problems, changes: [] }
       return { valid: true, problems: [], changes: diffDocuments(state().document, read.document) }
     },

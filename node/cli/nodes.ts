@@ -109,7 +109,7 @@ async function joined(options: JoinOptions): Promise<void> {
     await joinCluster(options)
   } catch (error) {
     throw new Failure(
-      `${options.id} could not join: ${(error as Error).message}`,
+      `${options.id}: ${(error as Error).message}`,
       exit.error,
       'A token works once and for its time: make another with haechi node token.',
     )

@@ -1,0 +1,196 @@
+/** One real node (heart and child, as processes of their own) and what may happen to it. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type AddressInfo, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import test, { type ExecutionContext } from 'ava'
+import type { ClusterOverview } from './api/types.ts'
+import { request } from './cli/client.ts'
+import { initNode } from './cli/init.ts'
+
+const main = fileURLToPath(new URL('./cli/main.ts', import.meta.url))
+
+async function until<T>(what: string, attempt: () => T | undefined | Promise<T | undefined>): Promise<T> {
+  const started = performance.now()
+  for (;;) {
+    const result = await Promise.resolve().then(attempt).catch(() => undefined)
+    if (result !== undefined && result !== false) return result
+    if (performance.now() - started > 30_000) throw new Error(`${what} did not happen`)
+    await sleep(25)
+  }
+}
+
+function listen(port: number, host = '127.0.0.1'): Promise<Server> {
+  const server = createServer((socket) => socket.destroy())
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ port, host, exclusive: true }, () => resolve(server))
+  })
+}
+
+async function freePort(): Promise<number> {
+  const server = await listen(0)
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+/** The process `pid` is there and is no zombie. */
+function lives(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+class TestNode {
+  readonly directory: string
+  readonly apiPort: number
+  process!: ChildProcess
+  log = ''
+
+  constructor(directory: string, apiPort: number) {
+    this.directory = directory
+    this.apiPort = apiPort
+  }
+
+  start(): void {
+    const child = spawn(process.execPath, [main, 'start', '--dir', this.directory, '--workers', '1', '--stop-on-stdin-end'], {
+      stdio: ['pipe', 'ignore', 'pipe'],
+      env: { ...process.env, HAECHI_LOG: 'plain' },
+    })
+    child.stderr.on('data', (data: Buffer) => (this.log += data.toString()))
+    this.process = child
+  }
+
+  async call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<{ status: number; body: unknown }> {
+    return request(
+      { socketPath: join(this.directory, 'api.sock') },
+      { method, path: `/api/v1${path}`, headers, ...(body === undefined ? {} : { body }) },
+    )
+  }
+
+  async status(): Promise<ClusterOverview> {
+    return (await this.call('GET', '/status')).body as ClusterOverview
+  }
+
+  ready(): Promise<ClusterOverview> {
+    return until('the node leads and answers', async () => {
+      const status = await this.status()
+      return status.quorum && status.nodes[0]?.report?.degraded === '' ? status : undefined
+    })
+  }
+
+  async degraded(): Promise<string> {
+    return (await this.status()).nodes[0]?.report?.degraded ?? ''
+  }
+
+  /** The pid of the child that runs now. */
+  child(): number | undefined {
+    const own = String(this.process.pid)
+    for (const entry of readdirSync('/proc')) {
+      if (!/^\d+$/.test(entry)) continue
+      try {
+        const parent = /^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${entry}/status`, 'utf8'))?.[1]
+        if (parent === own && lives(Number(entry))) return Number(entry)
+      } catch {
+        // It has just ended.
+      }
+    }
+    return undefined
+  }
+
+  async stop(): Promise<void> {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return
+    const ended = new Promise((resolve) => this.process.once('exit', resolve))
+    const timer = setTimeout(() => this.process.kill('SIGKILL'), 10_000)
+    this.process.kill('SIGTERM')
+    await ended
+    clearTimeout(timer)
+  }
+}
+
+async function make(t: ExecutionContext): Promise<TestNode> {
+  const directory = await mkdtemp(join(tmpdir(), 'haechi-node-'))
+  const [port, apiPort] = [await freePort(), await freePort()]
+  await initNode({ directory, id: 'solo', address: `127.0.0.1:${port}`, apiAddress: `127.0.0.1:${apiPort}` })
+  const node = new TestNode(directory, apiPort)
+  t.teardown(async () => {
+    if (node.process !== undefined) await node.stop()
+    await rm(directory, { recursive: true, force: true })
+  })
+  return node
+}
+
+test.serial('a child that hangs is ended and started anew', async (t) => {
+  const node = await make(t)
+  node.start()
+  await node.ready()
+  const before = (await until('the child', () => node.child()))!
+  process.kill(before, 'SIGSTOP')
+  await until('the hanging child is gone', () => (lives(before) ? undefined : true))
+  await until('another one serves', () => (node.child() === undefined ? undefined : true))
+  await node.ready()
+  t.regex(node.log, /the child hangs: ending it, it has said nothing for/)
+  t.is(node.process.exitCode, null, 'the heart goes on')
+})
+
+test.serial('a heart that is killed takes its child along', async (t) => {
+  const node = await make(t)
+  node.start()
+  await node.ready()
+  const child = (await until('the child', () => node.child()))!
+  node.process.kill('SIGKILL')
+  await until('the child is gone', () => (lives(child) ? undefined : true))
+  t.regex(node.log, /the heart has gone: fence closed, ending/)
+})
+
+test.serial('a second heart for the same directory is refused with one clear line', async (t) => {
+  const node = await make(t)
+  node.start()
+  await node.ready()
+  const second = new TestNode(node.directory, 0)
+  second.start()
+  const code = await new Promise((resolve) => second.process.once('exit', resolve))
+  t.is(code, 1)
+  t.is(second.log.trim(), `error: the node cannot start: the log in ${node.directory}/log is in use by another process`)
+  t.true((await node.status()).quorum)
+})
+
+test.serial('an API port that is taken degrades nothing but the API, which comes when the port is free', async (t) => {
+  const node = await make(t)
+  const taken = await listen(node.apiPort)
+  t.teardown(() => taken.close())
+  node.start()
+  await until('it says so', () => (/the API cannot be served: .*EADDRINUSE/.test(node.log) ? true : undefined))
+  t.regex(node.log, /fit to serve/)
+  await new Promise((resolve) => taken.close(resolve))
+  await node.ready()
+  t.regex(node.log, /API and console at/)
+  t.notRegex(node.log, /the child ended/)
+})
+
+test.serial('a listener whose port was taken is not reported any more once it listens', async (t) => {
+  const node = await make(t)
+  node.start()
+  await node.ready()
+  const taken = await listen(0)
+  t.teardown(() => taken.close())
+  const { port } = taken.address() as AddressInfo
+  const document = {
+    haechi: 1,
+    pools: [{ name: 'p', members: [{ name: 'a', address: '127.0.0.1', port: 9 }] }],
+    listeners: [{ name: 'web', address: '127.0.0.1', port, protocol: 'tcp', pool: 'p' }],
+  }
+  const applied = await node.call('PUT', '/config', document, { 'if-match': '"1"' })
+  t.is(applied.status, 200, JSON.stringify(applied.body))
+  await until('it is degraded', async () => (/listener web/.test(await node.degraded()) ? true : undefined))
+  await new Promise((resolve) => taken.close(resolve))
+  await until('it is not any more', async () => ((await node.degraded()) === '' ? true : undefined))
+  t.true(existsSync(node.directory))
+})
