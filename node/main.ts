@@ -75,6 +75,8 @@ class Child {
   /** Failures to listen that have been logged. */
   #listenFailures = new Set<string>()
   #proxyFailed = ''
+  /** Why the newest revision could not be put in force, or empty. */
+  #applyFailed = ''
   #apiFailed = ''
   /** VIP addresses held in bind mode, as the heart last said. */
   #boundVips: readonly string[] = []
@@ -256,7 +258,13 @@ class Child {
       this.#health.configure(document.pools)
       this.#revisionInForce = report.revision
       this.#logFailures(report.failures, revision)
+      this.#applyFailed = ''
       if (this.#proxyFailed === '') this.#link.send({ type: 'fit', fit: true, reason: '' })
+    }).catch((error: Error) => {
+      // A committed revision stays committed: what was in force goes on, and the node says so.
+      this.#applyFailed = `revision ${revision} is not in force: ${error.message}`
+      this.#log('error', this.#applyFailed, { stack: error.stack })
+    }).then(() => {
       this.#report()
       this.#changed()
     })
@@ -397,6 +405,7 @@ class Child {
     const failedVips = vips.filter((vip) => vip.error !== '')
     const degraded = [
       this.#proxyFailed,
+      this.#applyFailed,
       this.#apiFailed === '' ? '' : `API: ${this.#apiFailed}`,
       this.#heart?.consensus.storageError ?? '',
       // The proxy's own word, not that of the last apply: it goes on trying, and may listen by now.

@@ -139,7 +139,7 @@ export const Pool = Type.Object(
     healthCheck: HealthCheck,
     connectTimeout: Duration('5s', 'Longest time to connect to a member.'),
     serverIdleTimeout: Duration('60s', 'Longest silence of a member while an answer is expected.'),
-    retries: Type.Integer({ minimum: 0, maximum: 10, default: 2, description: 'Further members tried when the connection to one fails. Nothing that was sent is ever repeated.' }),
+    retries: Type.Integer({ minimum: 0, maximum: 10, default: 2, description: 'Further members tried when the connection to one fails. What a member has begun to answer is never repeated; a request without body on a kept connection that the member was just closing goes out once more.' }),
     maxIdleConnections: Type.Integer({ minimum: 0, maximum: 10000, default: 128, description: 'Idle connections kept to each member by each worker.' }),
     keepAlive: Duration('30s', 'How long an idle connection to a member is kept.'),
   },
