@@ -156,7 +156,7 @@ test.serial('a second heart for the same directory is refused with one clear lin
   await node.ready()
   const second = new TestNode(node.directory, 0)
   second.start()
-  const code = await new Promise((resolve) => second.process.once('exit', resolve))
+  const code = await new Promise((resolve) => second.process.once('close', resolve))
   t.is(code, 1)
   t.is(second.log.trim(), `error: the node cannot start: the log in ${node.directory}/log is in use by another process`)
   t.true((await node.status()).quorum)

@@ -456,6 +456,24 @@ withBrowser('keyboard: the palette opens a page, and the language and colours ar
   })
 })
 
+withBrowser('Ctrl+K pressed before the palette has loaded opens it once it has', async (t) => {
+  await opened({ user: null }, async ({ page }) => {
+    let pressed!: () => void
+    const wait = new Promise<void>((resolve) => (pressed = resolve))
+    let held = 0
+    await page.route(/CommandPalette/, async (route) => {
+      held++
+      await wait
+      await route.continue()
+    })
+    await signIn(page, 'admin')
+    await page.keyboard.press('Control+k')
+    pressed()
+    await page.getByPlaceholder('Page, VIP, listener, pool or action').fill('orders')
+    t.true(held > 0)
+  })
+})
+
 withBrowser('overview and hand-over work on a phone', async (t) => {
   await opened({ width: 390, height: 844 }, async ({ page }) => {
     await settled(page)

@@ -6,6 +6,7 @@ import { createApi, type Api } from '../api/server.ts'
 import { passwords, storedUser, TestNode } from '../api/test-node.ts'
 import { caFingerprint, initCluster } from '../../consensus/identity.ts'
 import { request } from './client.ts'
+import { wantsColour } from './process-terminal.ts'
 import { runCli } from './program.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -384,4 +385,13 @@ test('init makes a cluster of one node, once', async (t) => {
   const again = await haechi(line)
   t.is(again.code, 1)
   t.regex(again.err, /holds a node already/)
+})
+
+anyTest('FORCE_COLOR=0 means no colours, as it does for Node', (t) => {
+  t.false(wantsColour({ FORCE_COLOR: '0' }, true))
+  t.false(wantsColour({ FORCE_COLOR: 'false' }, true))
+  t.true(wantsColour({ FORCE_COLOR: '1' }, false))
+  t.true(wantsColour({ FORCE_COLOR: '' }, true))
+  t.false(wantsColour({ FORCE_COLOR: '1', NO_COLOR: '1' }, true))
+  t.false(wantsColour({ TERM: 'dumb' }, true))
 })

@@ -3,6 +3,14 @@ import type { Terminal } from './terminal.ts'
 
 const maxInputBytes = 16 * 1024 * 1024
 
+/** Whether to write in colour: https://no-color.org, FORCE_COLOR as Node takes it (`0` and `false` turn it off), else on a terminal. */
+export function wantsColour(env: Readonly<Record<string, string | undefined>>, isTerminal: boolean): boolean {
+  if (env['NO_COLOR']) return false
+  const forced = env['FORCE_COLOR']
+  if (forced !== undefined && forced !== '') return forced !== '0' && forced !== 'false'
+  return isTerminal && env['TERM'] !== 'dumb'
+}
+
 export function processTerminal(): Terminal {
   const { env, stdin, stdout, stderr } = process
   return {
@@ -10,8 +18,7 @@ export function processTerminal(): Terminal {
     err: (text) => void stderr.write(text),
     env,
     interactive: stdin.isTTY === true && stdout.isTTY === true,
-    // https://no-color.org and the usual FORCE_COLOR.
-    colour: env['NO_COLOR'] ? false : env['FORCE_COLOR'] ? true : stdout.isTTY === true && env['TERM'] !== 'dumb',
+    colour: wantsColour(env, stdout.isTTY === true),
     cwd: process.cwd(),
     readInput: async () => {
       const parts: Buffer[] = []

@@ -56,7 +56,7 @@ export function CommandPalette() {
   return (
     <Spotlight
       actions={groups}
-      shortcut="mod + K"
+      shortcut={null}
       limit={12}
       nothingFound={t('palette.nothing')}
       searchProps={{ leftSection: <IconSearch size={17} />, placeholder: t('palette.placeholder'), 'aria-label': t('palette.placeholder') }}

@@ -2,7 +2,8 @@
 import { Suspense, lazy, useEffect, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { AppShell, NavLink } from '@mantine/core'
-import { useDisclosure } from '@mantine/hooks'
+import { useDisclosure, useHotkeys } from '@mantine/hooks'
+import { spotlight } from '@mantine/spotlight'
 import { Link, Route, Switch, useLocation } from 'wouter'
 import { connectLive } from '../api/live.ts'
 import { queries, rememberOverview } from '../api/queries.ts'
@@ -46,6 +47,8 @@ function Frame() {
   const [menuOpen, setMenuOpen] = useState(false)
   const { draft } = useEditing()
   const [reviewing, review] = useDisclosure(false)
+  // Here and not in the palette, which is loaded later: a key pressed before that would be lost.
+  useHotkeys([['mod+K', spotlight.toggle]], ['INPUT', 'TEXTAREA', 'SELECT'])
 
   useEffect(
     () =>
