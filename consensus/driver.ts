@@ -5,24 +5,21 @@
  * commit); messages that depend on a write are sent when it has completed, all others at once, so that a slow disk delays
  * no heartbeat. Rule numbers are those of the design's safety rules.
  */
-import { join as joinPath } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type {
   Consensus, ConsensusHooks, ConsensusOptions, ConsensusStatus, Lease, PeerStatus, ProposeResult,
 } from './consensus.ts'
 import { Raft } from './core/raft.ts'
-import {
-  balancedTiming, type Entry, type HardState, type Message, type NodeId, type Peer, type Ready, type SnapshotMeta, type Timing,
+import type {
+  Entry, HardState, Message, NodeId, Peer, Ready, SnapshotMeta, Timing,
 } from './core/types.ts'
 import { Feed } from './feed.ts'
-import { loadCredentials, loadIdentity, type Identity } from './identity.ts'
+import { pause, type Clock, type Network, type NetworkParts, type Timer, type World } from './environment.ts'
+import type { Identity } from './identity.ts'
 import { leavingMs, Members } from './members.ts'
 import { PayloadCache } from './payloads.ts'
 import { Proposals, refusal, type ProposalRequest } from './proposals.ts'
 import { Snapshots } from './snapshots.ts'
-import { LogStorage, StorageError } from './storage/storage.ts'
-import { parseHostPort } from './transport/address.ts'
-import { Transport } from './transport/transport.ts'
+import { StorageError, type LogStorage } from './storage/storage.ts'
 import { maxGossipBytes, type Request } from './transport/wire.ts'
 
 const maxCacheBytes = 8 * 1024 * 1024
@@ -58,31 +55,19 @@ export interface AbortableConsensus extends Consensus {
   readonly port: number
 }
 
-/** Opens the log in `options.directory`, listens, and takes part. Rejects with a clear error when it cannot. */
-export async function openConsensus(options: ConsensusOptions): Promise<AbortableConsensus> {
-  const identity = loadIdentity(options.directory)
-  const listenText = options.listen ?? identity.address
-  const listen = parseHostPort(listenText)
-  if (listen === undefined) throw new Error(`${listenText} is not host:port`)
-  const { certificate, key, ca } = loadCredentials(options.directory)
-  const storage = await LogStorage.open(joinPath(options.directory, 'log'), { clusterId: identity.clusterId, nodeId: identity.id })
-  try {
-    const driver = new Driver(options, identity, storage)
-    await driver.start((handlers) => Transport.open({
-      self: identity.id, clusterId: identity.clusterId, listen, certificate, key, ca, log: options.log, join: options.hooks.join,
-      ...handlers,
-    }))
-    return driver
-  } catch (error) {
-    await storage.close()
-    throw error
-  }
+export interface DriverOptions {
+  readonly identity: Pick<Identity, 'id' | 'role' | 'clusterId' | 'membership'>
+  readonly storage: LogStorage
+  readonly timing: Timing
+  readonly hooks: ConsensusHooks
+  readonly log: ConsensusOptions['log']
+  readonly world: World
 }
 
-type TransportParts = Pick<Parameters<typeof Transport.open>[0], 'handlers' | 'mayConnect'>
-
-class Driver implements AbortableConsensus {
-  readonly #identity: Identity
+export class Driver implements AbortableConsensus {
+  readonly #identity: DriverOptions['identity']
+  readonly #world: World
+  readonly #clock: Clock
   readonly #timing: Timing
   readonly #hooks: ConsensusHooks
   readonly #log: ConsensusOptions['log']
@@ -93,7 +78,7 @@ class Driver implements AbortableConsensus {
   readonly #feed: Feed
   readonly #snapshots: Snapshots
   readonly #members: Members
-  #transport!: Transport
+  #network!: Network
 
   #pending = emptyBundle()
   #writing: Bundle | undefined
@@ -103,7 +88,7 @@ class Driver implements AbortableConsensus {
   #pumping = false
   #pumpAgain = false
 
-  #timer: NodeJS.Timeout | undefined
+  #timer: Timer | undefined
   #timerDueMs = Infinity
   #tickDeferred = false
 
@@ -119,32 +104,37 @@ class Driver implements AbortableConsensus {
   #stopping: Promise<void> | undefined
   #stopped = false
 
-  constructor(options: ConsensusOptions, identity: Identity, storage: LogStorage) {
+  constructor(options: DriverOptions) {
+    const { identity, storage, world } = options
     this.#identity = identity
-    this.#timing = options.timing ?? balancedTiming
+    this.#world = world
+    this.#clock = world.clock
+    this.#timing = options.timing
     this.#hooks = options.hooks
     this.#log = options.log
     this.#storage = storage
     this.#raft = new Raft({
-      id: identity.id, timing: this.#timing, random: Math.random, now: performance.now(), hardState: storage.hardState,
+      id: identity.id, timing: this.#timing, random: world.random, now: this.#clock.now(), hardState: storage.hardState,
       membership: identity.membership, snapshot: storage.snapshot, entries: storage.takeLoaded(),
     })
     this.#members = new Members(this.#raft)
     this.#snapshots = new Snapshots({
-      role: identity.role, raft: this.#raft, storage, pump: () => this.#pump(), log: this.#log,
-      send: (message, chunks) => this.#transport.sendSnapshot(message, chunks), failed: (error) => this.#fatal(error),
+      role: identity.role, raft: this.#raft, storage, clock: this.#clock, pump: () => this.#pump(), log: this.#log,
+      send: (message, chunks) => this.#network.sendSnapshot(message, chunks), failed: (error) => this.#fatal(error),
     })
     this.#proposals = new Proposals({
-      raft: this.#raft, pump: () => this.#pump(), forward: (to, request) => this.#transport.request(to, request),
+      raft: this.#raft, clock: this.#clock, pump: () => this.#pump(), forward: (to, request) => this.#network.request(to, request),
     })
     this.#feed = new Feed({
-      storage, hooks: options.hooks, cached: (from, to, maxBytes) => this.#cache.range(from, to, maxBytes), failed: (error) => this.#fatal(error),
+      storage, clock: this.#clock, hooks: options.hooks, cached: (from, to, maxBytes) => this.#cache.range(from, to, maxBytes), failed: (error) => this.#fatal(error),
     })
   }
 
-  async start(open: (parts: TransportParts) => Promise<Transport>): Promise<void> {
-    this.#transport = await open({
-      mayConnect: (id) => this.#started && this.#members.mayConnect(id, performance.now()),
+  /** Sets up the network and takes part. */
+  async start(connect: (parts: NetworkParts) => Network | Promise<Network>): Promise<void> {
+    this.#network = await connect({
+      join: this.#hooks.join,
+      mayConnect: (id) => this.#started && this.#members.mayConnect(id, this.#clock.now()),
       handlers: {
         message: (message) => this.#step(message),
         gossip: (from, data) => this.#hooks.gossip(from, data),
@@ -158,20 +148,20 @@ class Driver implements AbortableConsensus {
       },
     })
     this.#started = true
-    this.#transport.setPeers(this.#members.toReach(performance.now()))
+    this.#network.setPeers(this.#members.toReach(this.#clock.now()))
     this.#feed.committed(this.#storage.commitIndex)
     this.#pump()
   }
 
   get port(): number {
-    return this.#transport.port
+    return this.#network.port
   }
 
   // — the loop: step → persist → send → apply —
 
   #step(message: Message): void {
     if (this.#stopped) return
-    const now = performance.now()
+    const now = this.#clock.now()
     this.#checkLease(now)
     this.#raft.step(message, now)
     this.#pump()
@@ -194,7 +184,7 @@ class Driver implements AbortableConsensus {
       }
       this.#startWrite()
     } while (this.#pumpAgain)
-    this.#publishLease(performance.now())
+    this.#publishLease(this.#clock.now())
     if (this.#followMembership()) changed = true
     this.#pumping = false
     this.#arm()
@@ -260,19 +250,22 @@ class Driver implements AbortableConsensus {
 
   async #persist(bundle: Bundle): Promise<void> {
     // Rule 9. It may take long, so say it again: the core forgets a stall after a while.
-    const watch = setInterval(() => {
+    let watch: Timer
+    const stalled = () => {
+      watch = this.#clock.after(this.#timing.minElectionMs, stalled)
       this.#trouble('warn', `the disk has not completed a write within ${this.#timing.minElectionMs} ms`)
-      this.#raft.diskStalled(performance.now())
+      this.#raft.diskStalled(this.#clock.now())
       this.#pump()
-    }, this.#timing.minElectionMs)
+    }
+    watch = this.#clock.after(this.#timing.minElectionMs, stalled)
     let written = false
     try {
       written = await this.#write(bundle)
     } finally {
-      clearInterval(watch)
+      this.#clock.cancel(watch)
     }
     if (!written || this.#stopped) return
-    const now = performance.now()
+    const now = this.#clock.now()
     this.#troubleOver()
     this.#checkLease(now)
     this.#writing = undefined
@@ -300,9 +293,9 @@ class Driver implements AbortableConsensus {
         if (this.#stopped) return false
         if (error instanceof StorageError) throw error
         this.#trouble('error', `the log cannot be written: ${(error as Error).message}`, { cause: causeOf(error) })
-        this.#raft.diskStalled(performance.now())
+        this.#raft.diskStalled(this.#clock.now())
         this.#pump()
-        await sleep(backoffMs)
+        await pause(this.#clock, backoffMs)
         if (this.#stopped) return false
       }
     }
@@ -312,7 +305,7 @@ class Driver implements AbortableConsensus {
     const before = this.#storageError
     // A stall is the lesser news: while writes fail it is only a part of that.
     if (before === '' || level === 'error') this.#storageError = message
-    const now = performance.now()
+    const now = this.#clock.now()
     if (this.#storageError !== before || now - this.#troubleLoggedMs >= troubleLogEveryMs) {
       this.#troubleLoggedMs = now
       this.#log(level, `${message}; trying on`, fields)
@@ -333,7 +326,7 @@ class Driver implements AbortableConsensus {
   #send(message: Message): void {
     if (message.type === 'snapshot') this.#snapshots.send(message)
     else if (message.type === 'append' && message.count > 0) this.#sendAppend(message)
-    else this.#transport.send(message)
+    else this.#network.send(message)
   }
 
   #sendAppend(message: Extract<Message, { type: 'append' }>): void {
@@ -342,7 +335,7 @@ class Driver implements AbortableConsensus {
     const to = message.prevIndex + message.count
     const cached = load === undefined ? this.#cache.range(from, to, Infinity) : undefined
     if (cached?.length === message.count) {
-      this.#transport.send({ ...message, entries: cached })
+      this.#network.send({ ...message, entries: cached })
       return
     }
     const queue = load ?? { waiting: 0, tail: Promise.resolve() }
@@ -355,7 +348,7 @@ class Driver implements AbortableConsensus {
       if (queue.waiting === 0) this.#loads.delete(message.to)
       // Only what is still this leadership's log may be sent in its name.
       const current = this.#raft.role === 'leader' && this.#raft.term === message.term && !this.#stopped
-      if (current && entries.length === message.count) this.#transport.send({ ...message, entries })
+      if (current && entries.length === message.count) this.#network.send({ ...message, entries })
     })
   }
 
@@ -394,13 +387,13 @@ class Driver implements AbortableConsensus {
   #arm(): void {
     const dueMs = Math.min(this.#raft.nextDeadline(), this.#lease?.untilMs ?? Infinity)
     if (dueMs >= this.#timerDueMs || this.#stopped || dueMs === Infinity) return
-    clearTimeout(this.#timer)
+    this.#clock.cancel(this.#timer)
     this.#timerDueMs = dueMs
-    this.#timer = setTimeout(() => this.#timerFired(), Math.max(Math.ceil(dueMs - performance.now()), 1))
+    this.#timer = this.#clock.after(Math.max(Math.ceil(dueMs - this.#clock.now()), 1), () => this.#timerFired())
   }
 
   #timerFired(): void {
-    const now = performance.now()
+    const now = this.#clock.now()
     const lateMs = now - this.#timerDueMs
     this.#timerDueMs = Infinity
     this.#checkLease(now)
@@ -408,7 +401,7 @@ class Driver implements AbortableConsensus {
     // Held up: what the others sent meanwhile lies in the sockets and is read before this runs.
     if (this.#tickDeferred) return
     this.#tickDeferred = true
-    setImmediate(() => {
+    this.#clock.soon(() => {
       this.#tickDeferred = false
       this.#tick()
     })
@@ -416,7 +409,7 @@ class Driver implements AbortableConsensus {
 
   #tick(): void {
     if (this.#stopped) return
-    this.#raft.tick(performance.now())
+    this.#raft.tick(this.#clock.now())
     this.#pump()
   }
 
@@ -481,13 +474,13 @@ class Driver implements AbortableConsensus {
   async transfer(to?: NodeId): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }> {
     if (this.#transferring) return { ok: false, detail: 'a hand-over is under way already' }
     // Whether it can work is asked before the fence is closed: a refusal must cost nothing.
-    const target = this.#raft.transferTarget(to, performance.now())
+    const target = this.#raft.transferTarget(to, this.#clock.now())
     if (!target.ok) return target
     const { term } = this.#raft
     this.#transferring = true
     try {
       this.#withheldTerm = term
-      this.#publishLease(performance.now())
+      this.#publishLease(this.#clock.now())
       try {
         await this.#hooks.closeFence()
       } catch (error) {
@@ -495,7 +488,7 @@ class Driver implements AbortableConsensus {
         return { ok: false, detail: `the fence did not close: ${(error as Error).message}` }
       }
       if (this.#raft.role !== 'leader' || this.#raft.term !== term) return { ok: false, detail: 'leadership changed by itself' }
-      const result = this.#raft.transfer(target.to, performance.now())
+      const result = this.#raft.transfer(target.to, this.#clock.now())
       this.#pump()
       if (!result.ok) return result
       const { minElectionMs, maxElectionMs } = this.#timing
@@ -513,7 +506,7 @@ class Driver implements AbortableConsensus {
     const { leader } = this.#raft
     if (leader === this.#identity.id) return this.#hooks.transferRequested(to)
     if (leader === '') return { ok: false, detail: 'no leader is known' }
-    const reply = await this.#transport.request(leader, { type: 'transfer', to })
+    const reply = await this.#network.request(leader, { type: 'transfer', to })
     if (reply === 'not-sent') return { ok: false, detail: `the leader ${leader} is not connected` }
     const { ok, detail } = (reply ?? {}) as { ok?: unknown; detail?: unknown }
     if (ok === true) return { ok }
@@ -526,9 +519,9 @@ class Driver implements AbortableConsensus {
     const { promise, resolve } = Promise.withResolvers<boolean>()
     const watcher = () => condition() && resolve(true)
     this.#watchers.add(watcher)
-    const timer = setTimeout(() => resolve(condition()), timeoutMs)
+    const timer = this.#clock.after(timeoutMs, () => resolve(condition()))
     const result = await promise
-    clearTimeout(timer)
+    this.#clock.cancel(timer)
     this.#watchers.delete(watcher)
     return result
   }
@@ -536,13 +529,13 @@ class Driver implements AbortableConsensus {
   // — membership and status —
 
   #followMembership(): boolean {
-    const change = this.#members.follow(performance.now())
+    const change = this.#members.follow(this.#clock.now())
     if (change === undefined) return false
     if (change.selfRemoved) this.#log('warn', 'this node was removed from the cluster')
-    const reach = () => this.#stopped || this.#transport.setPeers(this.#members.toReach(performance.now()))
+    const reach = () => this.#stopped || this.#network.setPeers(this.#members.toReach(this.#clock.now()))
     reach()
     // Those who have left are cut off when their time is over.
-    setTimeout(reach, leavingMs + 10).unref()
+    this.#clock.after(leavingMs + 10, reach, true)
     return true
   }
 
@@ -552,16 +545,16 @@ class Driver implements AbortableConsensus {
   }
 
   status(): ConsensusStatus {
-    const now = performance.now()
+    const now = this.#clock.now()
     const raft = this.#raft
     const { id, role: nodeRole, clusterId } = this.#identity
     const { membership } = raft
     const peers = [...membership.voters, ...membership.learners].filter((peer) => peer.id !== id).map((peer): PeerStatus => {
-      const heardMs = this.#transport.lastHeardMs(peer.id)
+      const heardMs = this.#network.lastHeardMs(peer.id)
       return {
         peer,
         voter: membership.voters.includes(peer),
-        connected: this.#transport.connected(peer.id),
+        connected: this.#network.connected(peer.id),
         lastHeardAgoMs: heardMs === undefined ? null : Math.max(now - heardMs, 0),
         matchIndex: raft.progress(peer.id)?.matchIndex ?? null,
       }
@@ -581,7 +574,7 @@ class Driver implements AbortableConsensus {
   gossip(data: Uint8Array): void {
     if (this.#stopped) return
     if (data.length > maxGossipBytes) this.#log('warn', `gossip of ${data.length} bytes is too large and was not sent`)
-    else this.#transport.gossip(data)
+    else this.#network.gossip(data)
   }
 
   stop(): Promise<void> {
@@ -591,15 +584,15 @@ class Driver implements AbortableConsensus {
 
   async #stop(): Promise<void> {
     if (this.#raft.role === 'leader' && !this.#transferring) {
-      const result = await Promise.race([this.transfer(), sleep(stopTransferMs, undefined, { ref: false })])
+      const result = await Promise.race([this.transfer(), pause(this.#clock, stopTransferMs).then(() => undefined)])
       if (result?.ok !== true) this.#log('info', `stopping without a hand-over: ${result?.detail ?? 'it took too long'}`)
     }
     this.#withheldTerm = this.#raft.term
-    this.#publishLease(performance.now())
+    this.#publishLease(this.#clock.now())
     await this.#hooks.closeFence().catch((error: unknown) => this.#log('error', `the fence did not close: ${(error as Error).message}`))
     this.#proposals.stop()
     // One turn for the answers to those who had forwarded something.
-    await sleep(0)
+    await pause(this.#clock, 0)
     await this.#end(false)
   }
 
@@ -613,12 +606,12 @@ class Driver implements AbortableConsensus {
   async #end(abruptly: boolean): Promise<void> {
     if (this.#stopped) return
     this.#stopped = true
-    clearTimeout(this.#timer)
+    this.#clock.cancel(this.#timer)
     if (this.#lease !== undefined) this.#hooks.lease(null)
     this.#lease = undefined
     this.#feed.stop()
     this.#snapshots.stop()
-    await this.#transport.close(abruptly)
+    await this.#network.close(abruptly)
     await this.#storage.close()
   }
 
@@ -629,9 +622,7 @@ class Driver implements AbortableConsensus {
     if (this.#lease !== undefined) this.#hooks.lease(null)
     this.#lease = undefined
     this.#withheldTerm = Infinity
-    setImmediate(() => {
-      throw error
-    })
+    this.#world.crash(error)
   }
 }
 

@@ -2,9 +2,9 @@
  * Hands committed entries to the state machine: each exactly once and in order, one call at a time, from the cache or from
  * disk, starting with the stored snapshot. A replay starts over; the order is exact because there is only this one loop.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConsensusHooks } from './consensus.ts'
 import type { Entry } from './core/types.ts'
+import { pause, type Clock } from './environment.ts'
 import { StorageError, type LogStorage } from './storage/storage.ts'
 
 const maxBatchEntries = 256
@@ -12,6 +12,7 @@ const maxBatchBytes = 1024 * 1024
 
 export interface FeedOptions {
   readonly storage: LogStorage
+  readonly clock: Clock
   readonly hooks: Pick<ConsensusHooks, 'committed' | 'restore'>
   /** Entries that are in memory; undefined when the first is not. */
   readonly cached: (from: number, to: number, maxBytes: number) => Entry[] | undefined
@@ -113,7 +114,7 @@ export class Feed {
       return await this.#options.storage.read(from, to, maxBatchBytes)
     } catch (error) {
       if (error instanceof StorageError || this.#stopped) throw error
-      await sleep(100)
+      await pause(this.#options.clock, 100)
       return undefined
     }
   }

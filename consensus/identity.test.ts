@@ -10,7 +10,7 @@ import test, { type ExecutionContext } from 'ava'
 import type { ConsensusHooks, JoinRequest, JoinResponse } from './consensus.ts'
 import { createRequest } from './certificates.ts'
 import { caFingerprint, decodeJoinToken, encodeJoinToken, initCluster, joinCluster, loadCredentials, loadIdentity, signCsr } from './identity.ts'
-import { LogStorage } from './storage/storage.ts'
+import { openLog } from './storage/level.ts'
 import { JoinServer } from './transport/join.ts'
 
 const secret = 'a-secret-of-enough-length'
@@ -80,7 +80,7 @@ test('a founded cluster has a CA, a certificate for every name, and a log that s
   for (const address of ['127.0.0.1', '::1']) t.truthy(certificate.checkIP(address), address)
   t.true(certificate.validToDate.getTime() > Date.now() + 9 * 365 * 86_400_000)
 
-  const log = await LogStorage.open(join(directory, 'log'), { clusterId: identity.clusterId, nodeId: 'a' })
+  const log = await openLog(join(directory, 'log'), { clusterId: identity.clusterId, nodeId: 'a' })
   t.teardown(() => log.close())
   const entries = await log.read(1, 10, Infinity)
   t.deepEqual(entries.map(({ index, term, type }) => ({ index, term, type })), [
@@ -113,7 +113,7 @@ test('joining: a certificate, the CA, the members, an empty log; only a node get
     t.regex(certificate.subject, new RegExp(`CN=new-${role}`))
     t.true(certificate.verify(new X509Certificate(await readFile(join(directory, 'ca.pem'))).publicKey))
     t.is(caFingerprint(joined), caFingerprint(directory))
-    const log = await LogStorage.open(join(joined, 'log'), { clusterId: identity.clusterId, nodeId: `new-${role}` })
+    const log = await openLog(join(joined, 'log'), { clusterId: identity.clusterId, nodeId: `new-${role}` })
     t.is(log.lastIndex, 0)
     await log.close()
   }
@@ -245,7 +245,7 @@ test('the log is for its owner alone, also in a directory that others may look i
   t.is((await stat(`${directory}/log`)).mode & 0o777, 0o700)
   await chmod(`${directory}/log`, 0o755)
   const { clusterId } = loadIdentity(directory)
-  const storage = await LogStorage.open(`${directory}/log`, { clusterId, nodeId: founderPeer.id })
+  const storage = await openLog(`${directory}/log`, { clusterId, nodeId: founderPeer.id })
   await storage.close()
   t.is((await stat(`${directory}/log`)).mode & 0o777, 0o700)
 })

@@ -14,7 +14,7 @@ import { join, resolve } from 'node:path'
 import { emptyMembership, encodeMembership, isMembership } from './core/membership.ts'
 import type { Entry, Membership, NodeRole, Peer } from './core/types.ts'
 import type { JoinResponse } from './consensus.ts'
-import { LogStorage } from './storage/storage.ts'
+import { createLog } from './storage/level.ts'
 import { decodeJoinToken, isClusterId } from './token.ts'
 import { parseHostPort } from './transport/address.ts'
 import { requestJoin } from './transport/join.ts'
@@ -73,7 +73,7 @@ export async function initCluster(options: InitOptions): Promise<Identity> {
   const founding: Entry = { index: 1, term: 1, type: 'membership', data: encodeMembership({ voters: [peer], learners: [] }) }
   const commands = options.firstEntries.map((data, at): Entry => ({ index: at + 2, term: 1, type: 'command', data }))
   await using draft = await DirectoryDraft.begin(options.directory)
-  await LogStorage.create(draft.path('log'), { clusterId, nodeId: peer.id }, { term: 1, vote: '' }, [founding, ...commands])
+  await createLog(draft.path('log'), { clusterId, nodeId: peer.id }, { term: 1, vote: '' }, [founding, ...commands])
   await draft.write('ca.pem', authority.certificatePem, 0o644)
   await draft.write('ca.key', authority.keyPem, 0o600)
   await draft.write('node.pem', certificate, 0o644)
@@ -90,7 +90,7 @@ export async function joinCluster(options: JoinOptions): Promise<Identity> {
   const { clusterId, caFingerprint: pinned, secret, addresses } = decoded.content
   // Before the token is spent: a directory that cannot be written must not cost it.
   await using draft = await DirectoryDraft.begin(options.directory)
-  await LogStorage.create(draft.path('log'), { clusterId, nodeId: peer.id }, { term: 0, vote: '' }, [])
+  await createLog(draft.path('log'), { clusterId, nodeId: peer.id }, { term: 0, vote: '' }, [])
   const { createRequest } = await import('./certificates.ts')
   const { csrPem, keyPem } = await createRequest(peer.id)
   const failures: string[] = []

@@ -10,6 +10,8 @@ export class PayloadCache {
   #entries: Entry[] = []
   #head = 0
   #bytes = 0
+  /** Of the entries before the head, which are still referred to. */
+  #forgottenBytes = 0
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes
@@ -33,12 +35,16 @@ export class PayloadCache {
   /** Makes room, but never forgets what is not durable yet (beyond `stableIndex`): it is nowhere else. */
   trim(stableIndex: number): void {
     while (this.#bytes > this.#maxBytes && this.#head < this.#entries.length && this.#entries[this.#head]!.index <= stableIndex) {
-      this.#bytes -= this.#entries[this.#head]!.data.length
+      const { data } = this.#entries[this.#head]!
+      this.#bytes -= data.length
+      this.#forgottenBytes += data.length
       this.#head += 1
     }
-    if (this.#head > 1024 && this.#head * 2 > this.#entries.length) {
+    // Moving the rest forward costs as much as there is; what is forgotten must not pile up meanwhile.
+    if (this.#forgottenBytes > this.#maxBytes / 8 || (this.#head > 1024 && this.#head * 2 > this.#entries.length)) {
       this.#entries.splice(0, this.#head)
       this.#head = 0
+      this.#forgottenBytes = 0
     }
   }
 
@@ -46,6 +52,7 @@ export class PayloadCache {
     this.#entries = []
     this.#head = 0
     this.#bytes = 0
+    this.#forgottenBytes = 0
   }
 
   /** Entries `from` to `to`, at least one and as many as fit in `maxBytes`; undefined when the first is not kept. */

@@ -6,12 +6,14 @@
 import type { ProposeErrorCode, ProposeResult } from './consensus.ts'
 import type { NodeId } from './core/types.ts'
 import type { Raft } from './core/raft.ts'
+import type { Clock, Timer } from './environment.ts'
 import type { Request } from './transport/wire.ts'
 
 export type ProposalRequest = Exclude<Request, { type: 'transfer' }>
 
 export interface ProposalsOptions {
   readonly raft: Raft
+  readonly clock: Clock
   /** Sends to a peer: its reply, or undefined when the connection broke before it; 'not-sent' when there is none. */
   readonly forward: (to: NodeId, request: ProposalRequest) => Promise<unknown> | 'not-sent'
   /** The core has been given something: take what is ready. */
@@ -42,7 +44,7 @@ interface Item {
   /** From this node's own callers, so it may be forwarded. */
   readonly local: boolean
   readonly resolve: (result: ProposeResult) => void
-  readonly timer: NodeJS.Timeout
+  readonly deadlineMs: number
   state: 'queued' | 'waiting' | 'forwarded' | 'in-log' | 'settled'
   term: number
   index: number
@@ -53,6 +55,7 @@ interface Item {
 export class Proposals {
   readonly #options: ProposalsOptions
   readonly #raft: Raft
+  readonly #clock: Clock
   readonly #open = { normal: 0, bulk: 0 }
   readonly #openBytes = { normal: 0, bulk: 0 }
   #queued: { normal: Item[]; bulk: Item[] } = { normal: [], bulk: [] }
@@ -61,12 +64,16 @@ export class Proposals {
   readonly #forwarded = new Set<Item>()
   #bulkInLogBytes = 0
   #flushScheduled = false
-  #retryTimer: NodeJS.Timeout | undefined
+  #retryTimer: Timer | undefined
+  /** Everything not settled, in the order of the deadlines, since all have the same time. One timer for all. */
+  readonly #unsettled = new Set<Item>()
+  #deadlineTimer: Timer | undefined
   #stopped = false
 
   constructor(options: ProposalsOptions) {
     this.#options = options
     this.#raft = options.raft
+    this.#clock = options.clock
   }
 
   /** `local`: of this node; otherwise forwarded by a peer, and then not forwarded again. */
@@ -82,8 +89,10 @@ export class Proposals {
     return new Promise((resolve) => {
       const item: Item = {
         request, priority, bytes, local, resolve, state: 'queued', term: 0, index: 0, waitUntilMs: 0,
-        timer: setTimeout(() => this.#timedOut(item), timeoutMs),
+        deadlineMs: this.#clock.now() + timeoutMs,
       }
+      this.#unsettled.add(item)
+      this.#deadlineTimer ??= this.#clock.after(timeoutMs, () => this.#expire())
       this.#open[priority] += 1
       this.#openBytes[priority] += bytes
       this.#route(item)
@@ -123,7 +132,8 @@ export class Proposals {
   /** Answers everything that is open. */
   stop(): void {
     this.#stopped = true
-    clearTimeout(this.#retryTimer)
+    this.#clock.cancel(this.#retryTimer)
+    this.#clock.cancel(this.#deadlineTimer)
     const unknown = [...this.#inLog.values(), ...this.#forwarded]
     for (const item of unknown) this.#settle(item, refusal('stopped', false, 'this node is stopping; its fate is not known'))
     const safe = [...this.#queued.normal, ...this.#queued.bulk, ...this.#waiting]
@@ -162,7 +172,7 @@ export class Proposals {
   }
 
   #wait(item: Item, budgetMs: number): void {
-    const now = performance.now()
+    const now = this.#clock.now()
     if (item.waitUntilMs === 0) item.waitUntilMs = now + budgetMs
     if (now >= item.waitUntilMs) {
       const { leader, role } = this.#raft
@@ -172,10 +182,10 @@ export class Proposals {
     }
     item.state = 'waiting'
     this.#waiting.add(item)
-    this.#retryTimer ??= setTimeout(() => {
+    this.#retryTimer ??= this.#clock.after(retryEveryMs, () => {
       this.#retryTimer = undefined
       this.#retryWaiting()
-    }, retryEveryMs)
+    })
   }
 
   #retryWaiting(): void {
@@ -190,7 +200,7 @@ export class Proposals {
     if (this.#flushScheduled) return
     this.#flushScheduled = true
     // After all sockets of this turn have been read: what came in together goes together.
-    setImmediate(() => {
+    this.#clock.soon(() => {
       this.#flushScheduled = false
       this.#flush()
     })
@@ -198,7 +208,7 @@ export class Proposals {
 
   #flush(): void {
     if (this.#stopped || this.#raft.role !== 'leader') return
-    const now = performance.now()
+    const now = this.#clock.now()
     while (this.#raft.role === 'leader') {
       const batch = this.#nextBatch()
       if (batch.length === 0) break
@@ -277,6 +287,18 @@ export class Proposals {
     if (item.priority === 'bulk') this.#bulkInLogBytes += item.bytes
   }
 
+  #expire(): void {
+    const now = this.#clock.now()
+    this.#deadlineTimer = undefined
+    for (const item of this.#unsettled) {
+      if (item.deadlineMs > now) {
+        this.#deadlineTimer = this.#clock.after(Math.max(item.deadlineMs - now, 1), () => this.#expire())
+        return
+      }
+      this.#timedOut(item)
+    }
+  }
+
   #timedOut(item: Item): void {
     const inLog = item.state === 'in-log' || item.state === 'forwarded'
     this.#queued[item.priority] = this.#queued[item.priority].filter((other) => other !== item)
@@ -296,7 +318,7 @@ export class Proposals {
     this.#waiting.delete(item)
     this.#forwarded.delete(item)
     item.state = 'settled'
-    clearTimeout(item.timer)
+    this.#unsettled.delete(item)
     this.#open[item.priority] -= 1
     this.#openBytes[item.priority] -= item.bytes
     item.resolve(result)

@@ -5,6 +5,7 @@
 import type { ConsensusOptions } from './consensus.ts'
 import type { Raft } from './core/raft.ts'
 import type { HardState, NodeId, NodeRole, SnapshotMeta } from './core/types.ts'
+import type { Clock } from './environment.ts'
 import { StorageError, type LogStorage, type SnapshotDraft } from './storage/storage.ts'
 import type { SnapshotSink } from './transport/snapshots.ts'
 import type { SnapshotMessage } from './transport/wire.ts'
@@ -20,6 +21,7 @@ export interface SnapshotsOptions {
   readonly role: NodeRole
   readonly raft: Raft
   readonly storage: LogStorage
+  readonly clock: Clock
   readonly pump: () => void
   readonly send: (message: SnapshotMessage, chunks: AsyncIterable<Uint8Array>) => Promise<boolean>
   /** The stored snapshot cannot be read. */
@@ -57,7 +59,7 @@ export class Snapshots {
       (ok) => {
         if (this.#stopped) return
         this.#options.log(ok ? 'info' : 'debug', `snapshot to ${message.to} ${ok ? 'sent' : 'not sent'}`, { index: reading?.meta.index })
-        this.#raft.snapshotSent(message.to, ok, performance.now())
+        this.#raft.snapshotSent(message.to, ok, this.#options.clock.now())
         this.#options.pump()
       },
       (error: unknown) => this.#options.failed(error as Error),
@@ -85,7 +87,7 @@ export class Snapshots {
 
   async #take(meta: SnapshotMeta, from: NodeId, draft: SnapshotDraft): Promise<void> {
     if (this.#stopped || this.#received !== undefined || draft.bytes !== meta.bytes) return draft.abort()
-    const verdict = this.#raft.snapshotReceived(meta, from, performance.now())
+    const verdict = this.#raft.snapshotReceived(meta, from, this.#options.clock.now())
     if (verdict === 'install') this.#received = { meta, draft }
     this.#options.pump()
     if (verdict === 'ignore') await draft.abort()
@@ -143,7 +145,7 @@ export class Snapshots {
   /** A witness has no state machine to take a snapshot of: when its log has grown too long it asks the leader for one. */
   considerRequest(): void {
     if (this.#options.role !== 'witness' || !this.wanted(this.#raft.commitIndex)) return
-    const now = performance.now()
+    const now = this.#options.clock.now()
     if (now - this.#requestedMs < requestEveryMs) return
     if (this.#raft.requestSnapshot(now)) this.#requestedMs = now
   }

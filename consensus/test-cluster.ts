@@ -9,8 +9,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'
 import type { ConsensusHooks, JoinRequest, JoinResponse, Lease } from './consensus.ts'
 import type { Entry, NodeRole, SnapshotMeta, Timing } from './core/types.ts'
-import { openConsensus, type AbortableConsensus } from './driver.ts'
+import type { AbortableConsensus } from './driver.ts'
 import { caFingerprint, encodeJoinToken, initCluster, joinCluster, loadIdentity, signCsr } from './identity.ts'
+import { openConsensus } from './open.ts'
 
 const secret = 'secret-secret-secret'
 /** The payload of an entry as text. */

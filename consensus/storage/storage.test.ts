@@ -6,7 +6,8 @@ import { ClassicLevel } from 'classic-level'
 import { encodeMembership } from '../core/membership.ts'
 import type { Entry, Membership } from '../core/types.ts'
 import { chunkKey, decodeEntry, encodeEntry, entryKey, snapshotKey, stateKey } from './records.ts'
-import { LogStorage, StorageError } from './storage.ts'
+import { createLog, openLog } from './level.ts'
+import { StorageError, type LogStorage } from './storage.ts'
 
 const owner = { clusterId: 'c', nodeId: 'n' }
 const peer = (id: string) => ({ id, role: 'node', address: '127.0.0.1:1', apiAddress: '127.0.0.1:2' }) as const
@@ -23,8 +24,8 @@ async function place(t: ExecutionContext): Promise<string> {
 
 async function fresh(t: ExecutionContext): Promise<{ path: string; storage: LogStorage }> {
   const path = await place(t)
-  await LogStorage.create(path, owner, { term: 0, vote: '' }, [])
-  const storage = await LogStorage.open(path, owner)
+  await createLog(path, owner, { term: 0, vote: '' }, [])
+  const storage = await openLog(path, owner)
   t.teardown(() => storage.close())
   return { path, storage }
 }
@@ -49,7 +50,7 @@ test('what was written is there after a restart', async (t) => {
   await storage.write({ append: [{ index: 301, term: 3, type: 'membership', data: encodeMembership(membershipOf('n', 'm')) }], commitIndex: 301 })
   await storage.write({ append: [{ index: 302, term: 3, type: 'noop', data: new Uint8Array(0) }], commitIndex: 301 })
   await storage.close()
-  const again = await LogStorage.open(path, owner)
+  const again = await openLog(path, owner)
   t.teardown(() => again.close())
   t.deepEqual(again.hardState, { term: 3, vote: 'n' })
   t.is(again.firstIndex, 1)
@@ -82,7 +83,7 @@ test('an append over the end replaces it, the tail included, in the same write',
   t.is(storage.lastIndex, 6)
   t.deepEqual(storage.membershipAt(6), { voters: [], learners: [] })
   await storage.close()
-  const again = await LogStorage.open(path, owner)
+  const again = await openLog(path, owner)
   t.teardown(() => again.close())
   t.deepEqual(plain(await again.read(1, 100, Infinity)), plain([...entries(1, 4), entry(5, 2), entry(6, 2)]))
   t.deepEqual(again.hardState, { term: 2, vote: 'm' })
@@ -125,7 +126,7 @@ for (const [what, error, change] of damages) {
     await storage.adoptSnapshot(draft, { index: 4, term: 1, membership: membershipOf('n'), bytes: 600_000 }, { replaceLog: false })
     await storage.close()
     await tamper(path, change)
-    await t.throwsAsync(LogStorage.open(path, owner), { instanceOf: StorageError, message: error })
+    await t.throwsAsync(openLog(path, owner), { instanceOf: StorageError, message: error })
     // It was not opened, so it can be opened by somebody else.
     await tamper(path, async () => undefined)
   })
@@ -133,10 +134,10 @@ for (const [what, error, change] of damages) {
 
 test('refused: a log of another node, and one that is in use', async (t) => {
   const { path, storage } = await fresh(t)
-  await t.throwsAsync(LogStorage.open(path, owner), { instanceOf: StorageError, message: /in use by another process/ })
+  await t.throwsAsync(openLog(path, owner), { instanceOf: StorageError, message: /in use by another process/ })
   await storage.close()
-  await t.throwsAsync(LogStorage.open(path, { ...owner, nodeId: 'other' }), { instanceOf: StorageError, message: /belongs to n of cluster c/ })
-  await t.throwsAsync(LogStorage.open(`${path}-not`, owner), { instanceOf: StorageError, message: /there is no log/ })
+  await t.throwsAsync(openLog(path, { ...owner, nodeId: 'other' }), { instanceOf: StorageError, message: /belongs to n of cluster c/ })
+  await t.throwsAsync(openLog(`${path}-not`, owner), { instanceOf: StorageError, message: /there is no log/ })
 })
 
 async function content(storage: LogStorage): Promise<Buffer> {
@@ -164,7 +165,7 @@ test('a snapshot is current only once adopted, then the log can be compacted beh
   await t.throwsAsync(storage.compact(90), { instanceOf: StorageError })
   await storage.close()
 
-  const again = await LogStorage.open(path, owner)
+  const again = await openLog(path, owner)
   t.teardown(() => again.close())
   t.deepEqual(again.snapshot, meta)
   t.is(again.firstIndex, 51)
@@ -185,7 +186,7 @@ test('an installed snapshot replaces the log in one step', async (t) => {
   t.is(storage.lastIndex, 100)
   await storage.write({ append: [entry(101, 5)], commitIndex: 101 })
   await storage.close()
-  const again = await LogStorage.open(path, owner)
+  const again = await openLog(path, owner)
   t.teardown(() => again.close())
   t.deepEqual(again.hardState, { term: 5, vote: '' })
   t.deepEqual(again.takeLoaded().map(({ index, term }) => ({ index, term })), [{ index: 101, term: 5 }])
@@ -214,7 +215,7 @@ test('a snapshot that is being read outlives its successor; drafts that were not
   const abandoned = storage.beginSnapshot()
   await abandoned.write(Buffer.alloc(300_000, 3))
   await storage.close()
-  const again = await LogStorage.open(path, owner)
+  const again = await openLog(path, owner)
   t.is((await content(again))[0], 2)
   await again.close()
   await tamper(path, async (db) => {

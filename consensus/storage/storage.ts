@@ -1,13 +1,11 @@
 /**
- * The durable log on LevelDB: entries, term and vote, the current snapshot. What a promise of this module says is on disk
+ * The durable log on an ordered key-value store: entries, term and vote, the current snapshot. What a promise of this module says is on disk
  * is on disk (`sync`). Writes go one at a time and are atomic; the caller batches (group commit).
  *
  * Whatever is wrong with the stored data makes `open` fail with a `StorageError`: a voter that guesses what it has
  * promised is worse than one that is missing.
  */
 import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync } from 'node:fs'
-import { ClassicLevel } from 'classic-level'
 import { decodeMembership, emptyMembership } from '../core/membership.ts'
 import type { Entry, EntryType, HardState, Membership, SnapshotMeta } from '../core/types.ts'
 import type { OwnerRecord, SnapshotRecord, StateRecord } from './records.ts'
@@ -15,6 +13,7 @@ import {
   chunkKey, decodeChunk, decodeEntry, decodeOwner, decodeSnapshot, decodeState, encodeChunk, encodeEntry, encodeOwner,
   encodeSnapshot, encodeState, entryKey, maxChunkBytes, ownerKey, snapshotKey, stateKey, StorageError,
 } from './records.ts'
+import type { OpenStore, Operation, Store } from './store.ts'
 
 export { StorageError } from './records.ts'
 
@@ -46,13 +45,6 @@ export interface SnapshotDraft {
   /** Forgets what was written. */
   abort(): Promise<void>
 }
-
-type Db = ClassicLevel<Uint8Array, Uint8Array>
-type Operation = { type: 'put'; key: Uint8Array; value: Uint8Array } | { type: 'del'; key: Uint8Array }
-
-const options = {
-  keyEncoding: 'view', valueEncoding: 'view', writeBufferSize: 4 * 1024 * 1024, cacheSize: 1024 * 1024, compression: false,
-} as const
 
 class Draft implements SnapshotDraft {
   readonly generation: number
@@ -110,9 +102,9 @@ class Draft implements SnapshotDraft {
 }
 
 export class LogStorage {
-  readonly #directory: string
+  readonly #open: OpenStore
   readonly #owner: OwnerRecord
-  #db: Db
+  #store: Store
   #state: StateRecord
   #snapshot: SnapshotRecord | undefined
   /** Membership entries that the log holds, ascending. */
@@ -128,43 +120,34 @@ export class LogStorage {
   #closed = false
   #queue: Promise<unknown> = Promise.resolve()
 
-  private constructor(directory: string, owner: OwnerRecord, db: Db, state: StateRecord) {
-    this.#directory = directory
+  private constructor(open: OpenStore, owner: OwnerRecord, store: Store, state: StateRecord) {
+    this.#open = open
     this.#owner = owner
-    this.#db = db
+    this.#store = store
     this.#state = state
   }
 
-  /** Makes a new log in `directory`, which must not exist yet, starting with `entries` (index 1, 2, …). */
-  static async create(directory: string, owner: OwnerRecord, hardState: HardState, entries: readonly Entry[]): Promise<void> {
-    // The log holds password hashes and keys, and LevelDB makes its files readable for everybody.
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
-    const db: Db = new ClassicLevel<Uint8Array, Uint8Array>(directory, { ...options, errorIfExists: true })
-    await db.open()
-    try {
-      const operations: Operation[] = [{ type: 'put', key: ownerKey, value: encodeOwner(owner) }]
-      for (const entry of entries) {
-        const key = entryKey(entry.index)
-        operations.push({ type: 'put', key, value: encodeEntry(entry, key) })
-      }
-      const state = { sequence: 1, hardState, baseIndex: 0, baseTerm: 0, lastIndex: entries.length, commitIndex: 0 }
-      operations.push({ type: 'put', key: stateKey, value: encodeState(state) })
-      await db.batch(operations, { sync: true })
-    } finally {
-      await db.close()
+  /** Fills an empty store with a new log that starts with `entries` (index 1, 2, …). */
+  static async create(store: Store, owner: OwnerRecord, hardState: HardState, entries: readonly Entry[]): Promise<void> {
+    const operations: Operation[] = [{ type: 'put', key: ownerKey, value: encodeOwner(owner) }]
+    for (const entry of entries) {
+      const key = entryKey(entry.index)
+      operations.push({ type: 'put', key, value: encodeEntry(entry, key) })
     }
+    const state = { sequence: 1, hardState, baseIndex: 0, baseTerm: 0, lastIndex: entries.length, commitIndex: 0 }
+    operations.push({ type: 'put', key: stateKey, value: encodeState(state) })
+    await store.write(operations)
   }
 
   /** Opens and verifies the whole log and snapshot. Rejects with `StorageError` when anything is wrong. */
-  static async open(directory: string, owner: OwnerRecord): Promise<LogStorage> {
-    const db = await openDb(directory)
+  static async open(open: OpenStore, owner: OwnerRecord): Promise<LogStorage> {
+    const store = await open()
     try {
-      chmodSync(directory, 0o700)
-      const storage = new LogStorage(directory, owner, db, await readState(db))
+      const storage = new LogStorage(open, owner, store, await readState(store))
       await storage.#load()
       return storage
     } catch (error) {
-      await db.close()
+      await store.close()
       throw error
     }
   }
@@ -254,12 +237,12 @@ export class LogStorage {
     if (from > to || from < this.firstIndex) return entries
     if (this.#broken) await this.#exclusive(() => Promise.resolve())
     let bytes = 0
-    const iterator = this.#db.iterator({ gte: entryKey(from), lte: entryKey(to) })
+    const rows = this.#store.rows({ from: entryKey(from), to: entryKey(to) })
     try {
       for (;;) {
-        const rows = await iterator.nextv(256)
-        if (rows.length === 0) return entries
-        for (const [key, value] of rows) {
+        const some = await rows.next(256)
+        if (some.length === 0) return entries
+        for (const [key, value] of some) {
           const entry = decodeEntry(key, value)
           if (entry.index !== from + entries.length) {
             if (entries.length === 0) return entries // Compacted meanwhile.
@@ -271,7 +254,7 @@ export class LogStorage {
         }
       }
     } finally {
-      await iterator.close()
+      await rows.close()
     }
   }
 
@@ -332,7 +315,7 @@ export class LogStorage {
       const covered = this.#snapshot?.meta.index ?? 0
       if (through > covered || through > lastIndex) throw new StorageError(`compaction to ${through} with a snapshot at ${covered}`)
       const key = entryKey(through)
-      const value = await this.#db.get(key)
+      const value = await this.#store.get(key)
       if (value === undefined) throw new StorageError(`log entry ${through} is missing`)
       const baseTerm = decodeEntry(key, value).term
       const state: StateRecord = { ...this.#state, sequence: this.#state.sequence + 1, baseIndex: through, baseTerm }
@@ -354,7 +337,7 @@ export class LogStorage {
     const { generation } = record
     this.#readers.set(generation, (this.#readers.get(generation) ?? 0) + 1)
     try {
-      for await (const chunk of verifiedChunks(this.#db, record)) yield chunk
+      for await (const chunk of verifiedChunks(this.#store, record)) yield chunk
     } finally {
       const left = this.#readers.get(generation)! - 1
       if (left > 0) this.#readers.set(generation, left)
@@ -370,7 +353,7 @@ export class LogStorage {
     if (this.#closed) return
     this.#closed = true
     await this.#queue.catch(() => undefined)
-    await this.#db.close()
+    await this.#store.close()
   }
 
   // — inside —
@@ -387,7 +370,7 @@ export class LogStorage {
 
   async #commit(operations: Operation[]): Promise<void> {
     try {
-      await this.#db.batch(operations, { sync: true })
+      await this.#store.write(operations)
     } catch (error) {
       this.#broken = true
       throw error
@@ -396,21 +379,21 @@ export class LogStorage {
 
   /** After a failed write it is not known what is on disk: read it again. */
   async #reopen(): Promise<void> {
-    await this.#db.close()
+    await this.#store.close()
     try {
-      this.#db = await openDb(this.#directory)
+      this.#store = await this.#open()
     } catch (error) {
       // Not a reason to distrust the log: a disk that is full or gone can come back.
       throw new Error((error as Error).message, { cause: error })
     }
-    this.#state = await readState(this.#db)
+    this.#state = await readState(this.#store)
     await this.#load()
     this.#loaded = []
     this.#broken = false
   }
 
   async #load(): Promise<void> {
-    const ownerValue = await this.#db.get(ownerKey)
+    const ownerValue = await this.#store.get(ownerKey)
     if (ownerValue === undefined) throw new StorageError('the log has no owner record')
     const owner = decodeOwner(ownerValue)
     if (owner.clusterId !== this.#owner.clusterId || owner.nodeId !== this.#owner.nodeId) {
@@ -427,7 +410,7 @@ export class LogStorage {
     let term = baseTerm
     let bytes = 0
     let bytesAfterSnapshot = 0
-    for await (const [key, value] of this.#db.iterator({ gt: entryKey(baseIndex), lte: entryKey(Number.MAX_SAFE_INTEGER) })) {
+    for await (const [key, value] of eachRow(this.#store, entryKey(baseIndex + 1), entryKey(Number.MAX_SAFE_INTEGER))) {
       const entry = decodeEntry(key, value)
       if (entry.index !== due) throw new StorageError(`log entry ${due} is missing`)
       if (entry.index > lastIndex) throw new StorageError(`log entry ${entry.index} lies beyond the recorded end ${lastIndex}`)
@@ -450,9 +433,9 @@ export class LogStorage {
   }
 
   async #loadSnapshot(): Promise<void> {
-    const value = await this.#db.get(snapshotKey)
+    const value = await this.#store.get(snapshotKey)
     this.#snapshot = value === undefined ? undefined : decodeSnapshot(value)
-    if (this.#snapshot !== undefined) for await (const _ of verifiedChunks(this.#db, this.#snapshot)) continue
+    if (this.#snapshot !== undefined) for await (const _ of verifiedChunks(this.#store, this.#snapshot)) continue
     const current = this.#snapshot?.generation ?? 0
     this.#nextGeneration = Math.max(this.#nextGeneration, current + 1)
     if (current > 0) await this.#clear(chunkKey(0, 0), chunkKey(current - 1, 0xffffffff))
@@ -475,41 +458,37 @@ export class LogStorage {
   }
 
   /** Removes keys that nothing refers to any more: it need not be atomic nor durable. */
-  async #clear(gte: Uint8Array, lte: Uint8Array): Promise<void> {
+  async #clear(from: Uint8Array, to: Uint8Array): Promise<void> {
     try {
-      await this.#db.clear({ gte, lte })
+      await this.#store.clear({ from, to })
     } catch {
       // The next start does it again.
     }
   }
 }
 
-async function openDb(directory: string): Promise<Db> {
-  if (!existsSync(`${directory}/CURRENT`)) throw new StorageError(`there is no log in ${directory}`)
-  const db: Db = new ClassicLevel<Uint8Array, Uint8Array>(directory, { ...options, createIfMissing: false })
+async function* eachRow(store: Store, from: Uint8Array, to: Uint8Array): AsyncGenerator<readonly [Uint8Array, Uint8Array]> {
+  const rows = store.rows({ from, to })
   try {
-    await db.open()
-  } catch (error) {
-    const cause = (error as { cause?: { code?: string; message?: string } }).cause
-    if (cause?.code === 'LEVEL_LOCKED') throw new StorageError(`the log in ${directory} is in use by another process`)
-    throw new StorageError(`the log in ${directory} cannot be opened: ${cause?.message ?? (error as Error).message}`)
+    for (let some = await rows.next(256); some.length > 0; some = await rows.next(256)) yield* some
+  } finally {
+    await rows.close()
   }
-  return db
 }
 
-async function readState(db: Db): Promise<StateRecord> {
-  const value = await db.get(stateKey)
+async function readState(store: Store): Promise<StateRecord> {
+  const value = await store.get(stateKey)
   if (value === undefined) throw new StorageError('the record of term and vote is missing')
   return decodeState(value)
 }
 
 /** The chunks of a snapshot, each verified, and at the end the whole. */
-async function* verifiedChunks(db: Db, record: SnapshotRecord): AsyncGenerator<Uint8Array> {
+async function* verifiedChunks(store: Store, record: SnapshotRecord): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256')
   let bytes = 0
   for (let number = 0; number < record.chunks; number += 1) {
     const key = chunkKey(record.generation, number)
-    const value = await db.get(key)
+    const value = await store.get(key)
     if (value === undefined) throw new StorageError(`snapshot chunk ${number} is missing`)
     const chunk = decodeChunk(key, value)
     hash.update(chunk)

@@ -5,7 +5,8 @@ import { WebSocket } from 'ws'
 import { createAuthority, createRequest, issue, type CertificateAuthority } from '../certificates.ts'
 import type { Message, NodeId, Peer } from '../core/types.ts'
 import { DatagramSocket } from './datagrams.ts'
-import { Transport, type TransportHandlers } from './transport.ts'
+import type { NetworkHandlers } from '../environment.ts'
+import { Transport } from './transport.ts'
 import type { SnapshotSink } from './snapshots.ts'
 import type { SnapshotMessage } from './wire.ts'
 
@@ -38,7 +39,7 @@ class Node {
   async open(t: ExecutionContext, authority: CertificateAuthority, over: { port?: number; clusterId?: string } = {}): Promise<this> {
     const { csrPem, keyPem } = await createRequest(this.id)
     const peer: Peer = { id: this.id, role: 'node', address: '127.0.0.1:1', apiAddress: '' }
-    const handlers: TransportHandlers = {
+    const handlers: NetworkHandlers = {
       message: (message) => void this.messages.push(message),
       gossip: (from, data) => void this.events.push(`gossip ${from} ${Buffer.from(data).toString()}`),
       request: async (from, request) => {

@@ -12,12 +12,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import { WebSocket, WebSocketServer } from 'ws'
 import { datagramTypes, type Message, type NodeId, type Peer } from '../core/types.ts'
-import type { ConsensusHooks } from '../consensus.ts'
+import type { Network, NetworkHandlers, NetworkParts } from '../environment.ts'
 import { formatHostPort, parseHostPort, type HostPort } from './address.ts'
 import { DatagramSocket } from './datagrams.ts'
 import { JoinServer } from './join.ts'
 import { ReceivingSessions, SendingSession } from './sessions.ts'
-import { IncomingSnapshot, OutgoingSnapshots, type SnapshotSink } from './snapshots.ts'
+import { IncomingSnapshot, OutgoingSnapshots } from './snapshots.ts'
 import { Stream, type StreamHandlers } from './stream.ts'
 import { encodeFrame, maxFrameBytes, maxGossipBytes, type Frame, type Request, type SnapshotMessage } from './wire.ts'
 
@@ -39,19 +39,7 @@ const flushMs = 200
 const maxServedRequests = 8192
 const streamPath = '/log'
 
-export interface TransportHandlers {
-  /** Already authenticated: `message.from` is who sent it. */
-  message(message: Message): void
-  gossip(from: NodeId, data: Uint8Array): void
-  /** The returned value travels back as the reply. */
-  request(from: NodeId, request: Request): Promise<unknown>
-  /** A snapshot is about to be streamed; undefined refuses it. */
-  snapshot(from: NodeId, message: SnapshotMessage): SnapshotSink | undefined
-  connected(id: NodeId): void
-  disconnected(id: NodeId): void
-}
-
-export interface TransportOptions {
+export interface TransportOptions extends NetworkParts {
   readonly self: NodeId
   readonly clusterId: string
   readonly listen: HostPort
@@ -59,10 +47,6 @@ export interface TransportOptions {
   readonly certificate: string
   readonly key: string
   readonly ca: string
-  /** Whether a certificate of the cluster in this name may open a stream now. */
-  readonly mayConnect: (id: NodeId) => boolean
-  readonly join: ConsensusHooks['join']
-  readonly handlers: TransportHandlers
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
 }
 
@@ -93,9 +77,9 @@ interface PeerLink {
   readonly outgoing: OutgoingSnapshots
 }
 
-export class Transport {
+export class Transport implements Network {
   readonly #options: TransportOptions
-  readonly #handlers: TransportHandlers
+  readonly #handlers: NetworkHandlers
   readonly #links = new Map<NodeId, PeerLink>()
   readonly #receiving: ReceivingSessions
   readonly #streamHandlers: StreamHandlers
