@@ -1,0 +1,233 @@
+/**
+ * One randomised run of a simulated cluster, wholly determined by its seed: a safety phase in which everything goes wrong
+ * that may go wrong, then a heal phase in which the cluster must make progress within bounds.
+ */
+import { balancedTiming, type NodeId } from '../../consensus/core/types.ts'
+import { Clients } from './clients.ts'
+import { members, peer, SimulatedCluster, type Counts } from './cluster.ts'
+import { randomFrom } from './time.ts'
+
+/** Clock rates of machines lie within 1 ± this. */
+const drift = 0.05
+const safetyMs = 3000
+
+const shapes = [
+  ['a', 'b', 'w!'], ['a', 'b', 'w!'], ['a', 'b', 'w!'], ['a', 'b', 'c'], ['a', 'b', 'c'], ['a', 'b', 'c', 'd', 'e'], ['a', 'b'], ['a'],
+  ['a', 'b', 'c', 'w!'],
+] as const
+
+/**
+ * `plain` and `rough` are bad days. In a `storm` hardly a message arrives in time, so that elections collide, old messages
+ * meet new terms and logs diverge. In a `shuffle` the membership changes all the time. `disks` are slow, full and rotten.
+ */
+const moods = ['plain', 'rough', 'rough', 'storm', 'storm', 'storm', 'shuffle', 'disks', 'disks'] as const
+
+export interface Outcome {
+  readonly counts: Counts
+  /** Simulated milliseconds, and events. */
+  readonly simulatedMs: number
+  readonly events: number
+  readonly transcript: () => string
+}
+
+/** Runs `seed`; throws with a transcript when an invariant breaks. */
+export function runSeed(seed: number, trace = false): Outcome {
+  const random = randomFrom(seed ^ 0x5bd1e995)
+  const pick = <T>(values: readonly T[]): T => values[Math.floor(random() * values.length)]!
+  const between = (low: number, high: number) => low + random() * (high - low)
+  const mood = pick(moods)
+  const cluster = new SimulatedCluster({
+    seed, trace, timing: balancedTiming, membership: members(...pick(shapes)),
+    network: mood === 'plain' ? { delayMs: [0.1, 1], loss: 0, duplicate: 0, straggle: 0, breaks: 0, wild: false }
+      : mood === 'storm'
+        ? { delayMs: [0.1, 30], loss: pick([0, 0.1, 0.2]), duplicate: 0.3, straggle: pick([0.1, 0.2, 0.3]), breaks: pick([0, 0.01]), wild: random() < 0.5 }
+        : { delayMs: [0.1, pick([1, 5, 30])], loss: pick([0, 0.02, 0.2]), duplicate: 0.1, straggle: pick([0, 0.02]), breaks: pick([0, 0.01]), wild: random() < 0.2 },
+    disk: { writeMs: [0.1, pick([1, 5, 30])], full: false },
+  })
+  const { hosts, wires, time } = cluster
+  const fastDisk = [0.1, 1] as const
+  const set = (id: NodeId) => {
+    const host = cluster.host(id)
+    host.rate = pick([1 - drift, 1, 1 + drift, between(1 - drift, 1 + drift)])
+    host.offsetMs = between(0, 1e6)
+    cluster.start(id)
+  }
+  time.settle()
+  for (const id of hosts.keys()) set(id)
+  const clients = new Clients(cluster)
+  const everyMs = pick([8, 25, 60])
+  for (let count = pick([1, 3, 5]); count > 0; count -= 1) clients.start(everyMs)
+  const spare = ['s', 't']
+  const anyone = () => pick([...hosts.keys()])
+  let mayRot = mood === 'disks' || random() < 0.1
+
+  const actions: readonly [weight: number, run: (id: NodeId) => void][] = [
+    [4, (id) => cluster.crash(id)],
+    [mood === 'storm' ? 4 : 2, (id) => {
+      cluster.crash(id)
+      cluster.start(id)
+    }],
+    [4, (id) => {
+      cluster.freeze(id)
+      time.after(between(10, 700), () => cluster.thaw(id))
+    }],
+    [2, (id) => {
+      for (const other of hosts.keys()) wires.cut(id, other)
+      cluster.note(id, 'is cut off')
+    }],
+    [2, (id) => {
+      const other = anyone()
+      wires.cut(id, other)
+      cluster.note(id, `is cut from ${other}`)
+    }],
+    [3, (id) => {
+      const other = anyone()
+      wires.cutOneWay(id, other)
+      cluster.note(id, `does not reach ${other}`)
+    }],
+    [4, () => wires.heal()],
+    [4, (id) => cluster.snapshot(id)],
+    [2, (id) => {
+      cluster.counts.transfers += 1
+      void cluster.awake(id)?.transfer()
+    }],
+    [1, (id) => void cluster.awake(id)?.requestTransfer(anyone())],
+    [2, (id) => cluster.replay(id)],
+    [mood === 'disks' ? 8 : 1, (id) => {
+      const { faults } = cluster.host(id).disk
+      const slow = random() < 0.6
+      if (slow) faults.writeMs = [1, pick([50, 400, 900])]
+      else faults.full = true
+      cluster.note(id, slow ? 'has a slow disk' : 'has a full disk')
+      time.after(between(50, 900), () => {
+        faults.writeMs = fastDisk
+        faults.full = false
+      })
+    }],
+    [mood === 'disks' ? 3 : 0, (id) => {
+      const host = cluster.host(id)
+      // One rotten disk is the limit: what two of three have lost is lost.
+      if (!mayRot || hosts.size < 3) return
+      const what = host.disk.rot()
+      if (what === undefined) return
+      mayRot = false
+      cluster.checks.rotted(id)
+      cluster.note(id, `a bit rots in ${what}`)
+    }],
+    [mood === 'shuffle' ? 8 : 1, (id) => {
+      const name = spare.find((one) => !hosts.has(one))
+      const driver = cluster.awake(id)
+      if (name === undefined || driver === undefined) return
+      const { membership } = driver.core
+      cluster.note(id, `wants ${name} in`)
+      cluster.add(name, 'node', membership)
+      set(name)
+      void driver.addPeer(peer(name))
+    }],
+    [mood === 'shuffle' ? 8 : 1, (id) => {
+      const gone = anyone()
+      cluster.note(id, `wants ${gone} out`)
+      void cluster.awake(id)?.removePeer(gone)
+    }],
+  ]
+  const total = actions.reduce((sum, [weight]) => sum + weight, 0)
+
+  while (time.now < safetyMs) {
+    cluster.run(between(1, 120))
+    // Most things are interesting when they happen to the leader.
+    const { leader } = cluster
+    const id = leader !== undefined && random() < 0.5 ? leader : anyone()
+    let choice = random() * total
+    for (const [weight, run] of actions) {
+      choice -= weight
+      if (choice >= 0) continue
+      run(id)
+      break
+    }
+    // Keep a chance of progress: bring somebody back now and then.
+    const down = [...hosts.values()].filter(({ life }) => life === undefined)
+    if (down.length > 0 && random() < 0.35) cluster.start(pick(down).id)
+  }
+
+  heal(cluster, clients, fastDisk)
+  return { counts: cluster.counts, simulatedMs: time.now, events: time.events, transcript: () => cluster.transcript() }
+}
+
+/** Everything works again: there must be a leader, a lease, progress, and equal states. */
+function heal(cluster: SimulatedCluster, clients: Clients, writeMs: readonly [number, number]): void {
+  const { hosts, wires } = cluster
+  wires.heal()
+  Object.assign(wires.faults, { loss: 0, straggle: 0, duplicate: 0, delayMs: [0.2, 1], breaks: 0, wild: false })
+  for (const { id, disk } of hosts.values()) {
+    disk.faults.full = false
+    disk.faults.writeMs = writeMs
+    cluster.thaw(id)
+    cluster.start(id)
+  }
+  cluster.note('', '— all is well again —')
+  cluster.run(1500)
+  // Without a majority of sound logs there is nothing to expect but safety.
+  const membership = newestMembership(cluster)
+  const sound = membership.filter((id) => hosts.get(id)?.life !== undefined).length
+  if (sound * 2 <= membership.length) {
+    clients.stop()
+    cluster.run(500)
+    clients.check()
+    return
+  }
+  cluster.until(() => cluster.leader !== undefined, 3000, 'a leader after healing')
+  const members = () => [...hosts.values()].filter(({ id, life }) => life !== undefined && cluster.isMember(id))
+  const holder = () => [...hosts.values()].some(({ leaseUntilMs }) => leaseUntilMs > cluster.time.now)
+  // A cluster whose only nodes were removed has nobody to hold a lease.
+  const mayHold = () => {
+    const { leader } = cluster
+    return leader === undefined || cluster.core(leader)!.membership.voters.some(({ id, role }) => role === 'node' && hosts.get(id)?.life !== undefined)
+  }
+  cluster.until(() => !mayHold() || holder(), 5000, 'somebody holds the lease')
+  let wrote = false
+  let asked = -Infinity
+  cluster.until(() => {
+    const { leader } = cluster
+    if (!wrote && leader !== undefined && cluster.time.now - asked > 300) {
+      asked = cluster.time.now
+      clients.once(leader, 'write', (ok) => { wrote ||= ok })
+    }
+    return wrote
+  }, 5000, 'a write succeeds')
+  clients.stop()
+  const awaited = new Set(members().map(({ id }) => id))
+  for (const id of awaited) {
+    let tried = -Infinity
+    cluster.until(() => {
+      if (!cluster.isMember(id)) awaited.delete(id)
+      if (awaited.has(id) && cluster.time.now - tried > 500) {
+        tried = cluster.time.now
+        clients.once(id, 'read', (ok) => ok && awaited.delete(id))
+      }
+      return !awaited.has(id)
+    }, 5000, `a read through ${id}`)
+  }
+  cluster.until(() => {
+    const { leader } = cluster
+    return leader !== undefined && cluster.core(leader)!.membership.learners.every(({ id }) => hosts.get(id)?.life === undefined)
+  }, 5000, 'learners are promoted')
+  cluster.until(() => {
+    const { leader } = cluster
+    if (leader === undefined) return false
+    const { commitIndex, lastIndex } = cluster.core(leader)!
+    return commitIndex === lastIndex && members().every(({ registers }) => registers.applied === lastIndex)
+  }, 5000, 'everybody has applied everything')
+  cluster.checks.finish(members())
+  clients.check()
+}
+
+/** Who votes by the newest membership that anybody has. */
+function newestMembership(cluster: SimulatedCluster): NodeId[] {
+  let newest: { index: number; voters: NodeId[] } = { index: -1, voters: [] }
+  for (const { driver } of cluster.hosts.values()) {
+    if (driver === undefined) continue
+    const { membershipIndex, membership } = driver.core
+    if (membershipIndex > newest.index) newest = { index: membershipIndex, voters: membership.voters.map(({ id }) => id) }
+  }
+  return newest.voters
+}
