@@ -40,6 +40,8 @@ export interface ConsensusStatus {
   readonly timing: Timing
   /** Why the log cannot be written at the moment; absent when it can. Such a node neither leads nor acknowledges. */
   readonly storageError?: string
+  /** Why this node cannot take part although it runs: its name belongs to another certificate. Absent when it can. */
+  readonly identityError?: string
 }
 
 /** Expected failures of a proposal. `retry-safe`: it is certain that the entry was not and will not be committed. */
@@ -49,6 +51,10 @@ export type ProposeErrorCode = 'no-leader' | 'not-leader' | 'timeout' | 'too-lar
 export type ProposeResult =
   | { readonly ok: true; readonly index: number; readonly term: number }
   | { readonly ok: false; readonly code: ProposeErrorCode; readonly retrySafe: boolean; readonly detail: string }
+
+export type ReadIndexResult =
+  | { readonly ok: true; readonly index: number }
+  | { readonly ok: false; readonly code: 'no-leader' | 'timeout' | 'overloaded' | 'stopped'; readonly detail: string }
 
 export interface ConsensusHooks {
   /**
@@ -87,6 +93,8 @@ export interface JoinResponse {
   /** PEM; only for role `node` (every node can sign for the next joiner); empty for a witness. */
   readonly caKey: string
   readonly membership: Membership
+  /** How often the cluster has been recovered (`haechi recover`); absent: never. */
+  readonly generation?: number
 }
 
 export interface ConsensusOptions {
@@ -96,6 +104,8 @@ export interface ConsensusOptions {
   readonly listen?: string
   readonly timing?: Timing
   readonly hooks: ConsensusHooks
+  /** Gives up a repair that is under way when the node is opened; without effect afterwards. */
+  readonly signal?: AbortSignal
   /** Structured log sink; must not block. */
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
 }
@@ -105,6 +115,11 @@ export interface Consensus {
   /** Resolves when the entry is committed (durable on a majority), wherever the leader is (forwarded once). `bulk` is for
    *  session batches: they never delay `normal` proposals. ≤ 16 MiB for normal, ≤ 256 KiB for bulk. */
   propose(data: Uint8Array, priority: 'normal' | 'bulk'): Promise<ProposeResult>
+  /**
+   * For a linearizable read (dissertation §6.4): once the state machine has applied up to `index`, it knows everything that
+   * anybody was told to be committed before this was called. Asks the leader, once; waits at most a few seconds.
+   */
+  readIndex(): Promise<ReadIndexResult>
   /** Replay to a new state machine (the child was restarted): `restore` from the stored snapshot if there is one, then
    *  `committed` from there up to the commit index, then live entries as usual. */
   replay(): Promise<void>

@@ -6,8 +6,9 @@
  * no heartbeat. Rule numbers are those of the design's safety rules.
  */
 import type {
-  Consensus, ConsensusHooks, ConsensusOptions, ConsensusStatus, Lease, PeerStatus, ProposeResult,
+  Consensus, ConsensusHooks, ConsensusOptions, ConsensusStatus, Lease, PeerStatus, ProposeResult, ReadIndexResult,
 } from './consensus.ts'
+import { find, isMembership } from './core/membership.ts'
 import { Raft } from './core/raft.ts'
 import type {
   Entry, HardState, Message, NodeId, Peer, Ready, SnapshotMeta, Timing,
@@ -16,8 +17,10 @@ import { Feed } from './feed.ts'
 import { pause, type Clock, type Network, type NetworkParts, type Timer, type World } from './environment.ts'
 import type { Identity } from './identity.ts'
 import { leavingMs, Members } from './members.ts'
+import type { RepairReply } from './repair.ts'
 import { PayloadCache } from './payloads.ts'
 import { Proposals, refusal, type ProposalRequest } from './proposals.ts'
+import { Reads } from './reads.ts'
 import { Snapshots } from './snapshots.ts'
 import { StorageError, type LogStorage } from './storage/storage.ts'
 import { maxGossipBytes, type Request } from './transport/wire.ts'
@@ -32,6 +35,7 @@ const maxHeldMessages = 4096
 /** A timer that fires later than this was held up: read the sockets before drawing conclusions from silence. */
 const gapMs = 20
 const stopTransferMs = 1000
+const askForMembersEveryMs = 1000
 const maxWriteBackoffMs = 1000
 /** A disk that stays in trouble is named again after this time, not with every attempt: logs are on a disk, too. */
 const troubleLogEveryMs = 10_000
@@ -56,7 +60,13 @@ export interface AbortableConsensus extends Consensus {
 }
 
 export interface DriverOptions {
-  readonly identity: Pick<Identity, 'id' | 'role' | 'clusterId' | 'membership'>
+  readonly identity: Pick<Identity, 'id' | 'role' | 'clusterId' | 'membership' | 'demotedAtIndex'>
+  /** Of this node's own certificate (SHA-256, hex), to be compared with what the log says of it. */
+  readonly fingerprint?: string
+  /** Sees to it, durably, that the log is not used again but repaired at the next start (`damage.ts`). */
+  readonly demandRepair?: (reason: string) => Promise<void>
+  /** Awaited last when the node ends: what else of it has to be finished. */
+  readonly ended?: () => Promise<void>
   readonly storage: LogStorage
   readonly timing: Timing
   readonly hooks: ConsensusHooks
@@ -71,10 +81,13 @@ export class Driver implements AbortableConsensus {
   readonly #timing: Timing
   readonly #hooks: ConsensusHooks
   readonly #log: ConsensusOptions['log']
+  readonly #demandRepair: DriverOptions['demandRepair']
+  readonly #ended: DriverOptions['ended']
   readonly #storage: LogStorage
   readonly #raft: Raft
   readonly #cache = new PayloadCache(maxCacheBytes)
   readonly #proposals: Proposals
+  readonly #reads: Reads
   readonly #feed: Feed
   readonly #snapshots: Snapshots
   readonly #members: Members
@@ -103,6 +116,9 @@ export class Driver implements AbortableConsensus {
   #started = false
   #stopping: Promise<void> | undefined
   #stopped = false
+  /** The log says that another one has this node's name: nothing is sent, taken in or answered any more. */
+  #retired = false
+  #askedForMembersMs = -Infinity
 
   constructor(options: DriverOptions) {
     const { identity, storage, world } = options
@@ -112,18 +128,24 @@ export class Driver implements AbortableConsensus {
     this.#timing = options.timing
     this.#hooks = options.hooks
     this.#log = options.log
+    this.#demandRepair = options.demandRepair
+    this.#ended = options.ended
     this.#storage = storage
     this.#raft = new Raft({
       id: identity.id, timing: this.#timing, random: world.random, now: this.#clock.now(), hardState: storage.hardState,
       membership: identity.membership, snapshot: storage.snapshot, entries: storage.takeLoaded(),
+      ...(identity.demotedAtIndex === undefined ? {} : { demotedAtIndex: identity.demotedAtIndex }),
     })
-    this.#members = new Members(this.#raft)
+    this.#members = new Members(this.#raft, options.fingerprint, identity)
     this.#snapshots = new Snapshots({
       role: identity.role, raft: this.#raft, storage, clock: this.#clock, pump: () => this.#pump(), log: this.#log,
-      send: (message, chunks) => this.#network.sendSnapshot(message, chunks), failed: (error) => this.#fatal(error),
+      send: (message, payload) => this.#network.sendSnapshot(message, payload), failed: (error) => this.#fatal(error),
     })
     this.#proposals = new Proposals({
       raft: this.#raft, clock: this.#clock, pump: () => this.#pump(), forward: (to, request) => this.#network.request(to, request),
+    })
+    this.#reads = new Reads({
+      raft: this.#raft, clock: this.#clock, pump: () => this.#pump(), request: (to, request) => this.#network.request(to, request),
     })
     this.#feed = new Feed({
       storage, clock: this.#clock, hooks: options.hooks, cached: (from, to, maxBytes) => this.#cache.range(from, to, maxBytes), failed: (error) => this.#fatal(error),
@@ -134,33 +156,44 @@ export class Driver implements AbortableConsensus {
   async start(connect: (parts: NetworkParts) => Network | Promise<Network>): Promise<void> {
     this.#network = await connect({
       join: this.#hooks.join,
-      mayConnect: (id) => this.#started && this.#members.mayConnect(id, this.#clock.now()),
+      mayConnect: (id) => this.#started && !this.#retired && this.#members.mayConnect(id, this.#clock.now()),
       handlers: {
         message: (message) => this.#step(message),
         gossip: (from, data) => this.#hooks.gossip(from, data),
         request: (from, request) => this.#serve(from, request),
-        snapshot: (from, message) => {
+        snapshot: (from, message, sha256) => {
           this.#step(message)
-          return this.#snapshots.receive(from, message)
+          return this.#snapshots.receive(from, message, sha256)
         },
-        connected: () => this.#proposals.changed(),
+        connected: (id) => {
+          this.#proposals.changed()
+          this.#reads.changed()
+          if (this.#members.owned(id)) this.#changed()
+        },
         disconnected: () => undefined,
+        disowned: (id) => this.#disowned(id),
+        impostor: () => void this.#askForMembers(),
       },
     })
     this.#started = true
-    this.#network.setPeers(this.#members.toReach(this.#clock.now()))
     this.#feed.committed(this.#storage.commitIndex)
+    if (this.#members.replaced) return this.#retire()
+    this.#network.setPeers(this.#members.toReach(this.#clock.now()))
     this.#pump()
   }
 
   get port(): number {
     return this.#network.port
   }
+  /** For the simulator, which looks at everything. */
+  get core(): Raft {
+    return this.#raft
+  }
 
   // — the loop: step → persist → send → apply —
 
   #step(message: Message): void {
-    if (this.#stopped) return
+    if (this.#stopped || this.#retired) return
     const now = this.#clock.now()
     this.#checkLease(now)
     this.#raft.step(message, now)
@@ -173,7 +206,7 @@ export class Driver implements AbortableConsensus {
       this.#pumpAgain = true
       return
     }
-    if (this.#stopped) return
+    if (this.#stopped || this.#retired) return
     this.#pumping = true
     let changed = false
     do {
@@ -211,16 +244,19 @@ export class Driver implements AbortableConsensus {
       this.#cache.clear()
     }
     this.#hold(ready.afterPersist)
+    if (ready.reads.length > 0) this.#reads.decided(ready.reads)
     if (ready.committed !== undefined) {
       const { from, to } = ready.committed
       this.#proposals.committed(from, to)
       this.#feed.committed(to)
       this.#snapshots.considerRequest()
     }
+    if (ready.lostMemory) void this.#lostMemory()
     if (ready.change !== undefined) {
       const { role, term, leader } = ready.change
       this.#log('info', `${role} in term ${term}${leader === '' || role === 'leader' ? '' : ` of ${leader}`}`, { role, term, leader })
       this.#proposals.changed()
+      this.#reads.changed()
     }
   }
 
@@ -324,6 +360,7 @@ export class Driver implements AbortableConsensus {
   // — sending —
 
   #send(message: Message): void {
+    if (this.#retired) return
     if (message.type === 'snapshot') this.#snapshots.send(message)
     else if (message.type === 'append' && message.count > 0) this.#sendAppend(message)
     else this.#network.send(message)
@@ -347,7 +384,7 @@ export class Driver implements AbortableConsensus {
       queue.waiting -= 1
       if (queue.waiting === 0) this.#loads.delete(message.to)
       // Only what is still this leadership's log may be sent in its name.
-      const current = this.#raft.role === 'leader' && this.#raft.term === message.term && !this.#stopped
+      const current = this.#raft.role === 'leader' && this.#raft.term === message.term && !this.#stopped && !this.#retired
       if (current && entries.length === message.count) this.#network.send({ ...message, entries })
     })
   }
@@ -386,7 +423,7 @@ export class Driver implements AbortableConsensus {
 
   #arm(): void {
     const dueMs = Math.min(this.#raft.nextDeadline(), this.#lease?.untilMs ?? Infinity)
-    if (dueMs >= this.#timerDueMs || this.#stopped || dueMs === Infinity) return
+    if (dueMs >= this.#timerDueMs || this.#stopped || this.#retired || dueMs === Infinity) return
     this.#clock.cancel(this.#timer)
     this.#timerDueMs = dueMs
     this.#timer = this.#clock.after(Math.max(Math.ceil(dueMs - this.#clock.now()), 1), () => this.#timerFired())
@@ -408,7 +445,7 @@ export class Driver implements AbortableConsensus {
   }
 
   #tick(): void {
-    if (this.#stopped) return
+    if (this.#stopped || this.#retired) return
     this.#raft.tick(this.#clock.now())
     this.#pump()
   }
@@ -440,6 +477,11 @@ export class Driver implements AbortableConsensus {
     return this.#submit({ type: 'propose', data, priority })
   }
 
+  readIndex(): Promise<ReadIndexResult> {
+    if (this.#stopped || this.#retired || this.#stopping !== undefined) return Promise.resolve({ ok: false, code: 'stopped', detail: 'this node is stopping' })
+    return this.#reads.read()
+  }
+
   addPeer(peer: Peer): Promise<ProposeResult> {
     return this.#submit({ type: 'add-peer', peer })
   }
@@ -461,12 +503,30 @@ export class Driver implements AbortableConsensus {
       this.#log('info', `${from} asks to hand over${request.to === '' ? '' : ` to ${request.to}`}`)
       return this.#hooks.transferRequested(request.to)
     }
-    if (this.#stopped || this.#stopping !== undefined) return refusal('not-leader', true, 'this node is stopping')
+    if (this.#stopped || this.#retired || this.#stopping !== undefined) return refusal('not-leader', true, 'this node is stopping')
+    if (request.type === 'read-index') return this.#reads.serve()
+    if (request.type === 'repair') return this.#repair(from, request.fingerprint)
+    if (request.type === 'members') {
+      const index = Math.min(this.#raft.commitIndex, this.#storage.lastIndex)
+      return { index, membership: this.#storage.membershipAt(index) }
+    }
     if (request.type === 'remove-peer' && request.id === this.#identity.id && this.#raft.role === 'leader') {
       await this.transfer()
       return refusal('not-leader', true, 'this node has handed over')
     }
     return this.#proposals.submit(request, false)
+  }
+
+  /** A member has lost its log: it is made a learner with nothing, and may begin anew once that is committed. */
+  async #repair(from: NodeId, fingerprint: string): Promise<RepairReply> {
+    const peer = find(this.#raft.membership, from)
+    if (this.#raft.role !== 'leader') return { ok: false, code: 'not-leader', detail: 'leadership has just changed' }
+    if (peer === undefined || (peer.fingerprint ?? fingerprint) !== fingerprint) return { ok: false, code: 'not-a-member', detail: `${from} is no member of the cluster any more` }
+    this.#log('warn', `${from} has lost its log and is to be repaired: it loses its vote until it has caught up`, { peer: from })
+    const result = await this.#proposals.submit({ type: 'demote', peer }, false)
+    if (!result.ok) return { ok: false, code: result.code === 'invalid' ? 'invalid' : 'not-leader', detail: result.detail }
+    const { index, term } = result
+    return { ok: true, index, term: Math.max(term, this.#raft.term), membership: this.#storage.membershipAt(index) }
   }
 
   // — handing over —
@@ -531,12 +591,60 @@ export class Driver implements AbortableConsensus {
   #followMembership(): boolean {
     const change = this.#members.follow(this.#clock.now())
     if (change === undefined) return false
-    if (change.selfRemoved) this.#log('warn', 'this node was removed from the cluster')
-    const reach = () => this.#stopped || this.#network.setPeers(this.#members.toReach(this.#clock.now()))
+    if (change.own === 'removed') this.#log('warn', 'this node was removed from the cluster')
+    if (change.own === 'replaced') {
+      this.#retire()
+      return true
+    }
+    const reach = () => this.#stopped || this.#retired || this.#network.setPeers(this.#members.toReach(this.#clock.now()))
     reach()
     // Those who have left are cut off when their time is over.
     this.#clock.after(leavingMs + 10, reach, true)
     return true
+  }
+
+  /** This node's name belongs to another one: what this one says must not be taken for the other's word. */
+  #retire(): void {
+    this.#retired = true
+    this.#log('error', `this node takes no part any more: ${this.#identityError}`)
+    this.#withheldTerm = Infinity
+    if (this.#lease !== undefined) this.#hooks.lease(null)
+    this.#lease = undefined
+    this.#clock.cancel(this.#timer)
+    this.#proposals.stop()
+    this.#reads.stop()
+    this.#network.setPeers([])
+  }
+
+  #disowned(by: NodeId): void {
+    const before = this.#identityError
+    if (!this.#members.disowned(by) || this.#identityError === before) return
+    this.#log('error', `this node cannot take part: ${this.#identityError}`)
+    this.#changed()
+  }
+
+  /** Somebody has another certificate than this node's log says. The log may be old: then those who know better say so. */
+  async #askForMembers(): Promise<void> {
+    const now = this.#clock.now()
+    if (this.#raft.leader !== '' || this.#retired || now - this.#askedForMembersMs < askForMembersEveryMs) return
+    this.#askedForMembersMs = now
+    const connected = this.#members.toReach(now).filter(({ id }) => id !== this.#identity.id && this.#network.connected(id))
+    await Promise.all(connected.map(async ({ id }) => {
+      const reply = await this.#network.request(id, { type: 'members' })
+      const { index, membership } = (typeof reply === 'object' && reply !== null ? reply : {}) as { index?: unknown; membership?: unknown }
+      if (!Number.isSafeInteger(index) || !isMembership(membership) || this.#stopped || this.#retired) return
+      if (!this.#members.hear(index as number, membership)) return
+      this.#log('info', `${id} knows of newer members than this node's log`, { index })
+      this.#network.setPeers(this.#members.toReach(this.#clock.now()))
+    }))
+  }
+
+  get #identityError(): string {
+    const { id } = this.#identity
+    const remedy = `if it was removed and ${id} has joined again, delete this data directory`
+    if (this.#retired) return `the member ${id} of the cluster has another certificate than this node; ${remedy}`
+    const { disowners } = this.#members
+    return disowners.length === 0 ? '' : `${disowners.join(', ')} refuse its certificate, for the member ${id} has another; ${remedy}`
   }
 
   #changed(): void {
@@ -549,6 +657,7 @@ export class Driver implements AbortableConsensus {
     const raft = this.#raft
     const { id, role: nodeRole, clusterId } = this.#identity
     const { membership } = raft
+    const identityError = this.#identityError
     const peers = [...membership.voters, ...membership.learners].filter((peer) => peer.id !== id).map((peer): PeerStatus => {
       const heardMs = this.#network.lastHeardMs(peer.id)
       return {
@@ -566,6 +675,7 @@ export class Driver implements AbortableConsensus {
       leaseRemainingMs: this.#lease === undefined ? 0 : Math.max(this.#lease.untilMs - now, 0),
       peers, membership, timing: this.#timing,
       ...(this.#storageError === '' ? {} : { storageError: this.#storageError }),
+      ...(identityError === '' ? {} : { identityError }),
     }
   }
 
@@ -583,7 +693,7 @@ export class Driver implements AbortableConsensus {
   }
 
   async #stop(): Promise<void> {
-    if (this.#raft.role === 'leader' && !this.#transferring) {
+    if (this.#raft.role === 'leader' && !this.#transferring && !this.#retired) {
       const result = await Promise.race([this.transfer(), pause(this.#clock, stopTransferMs).then(() => undefined)])
       if (result?.ok !== true) this.#log('info', `stopping without a hand-over: ${result?.detail ?? 'it took too long'}`)
     }
@@ -591,6 +701,7 @@ export class Driver implements AbortableConsensus {
     this.#publishLease(this.#clock.now())
     await this.#hooks.closeFence().catch((error: unknown) => this.#log('error', `the fence did not close: ${(error as Error).message}`))
     this.#proposals.stop()
+    this.#reads.stop()
     // One turn for the answers to those who had forwarded something.
     await pause(this.#clock, 0)
     await this.#end(false)
@@ -600,6 +711,7 @@ export class Driver implements AbortableConsensus {
     this.#stopping ??= Promise.resolve()
     const ended = this.#end(true)
     this.#proposals.stop()
+    this.#reads.stop()
     await ended
   }
 
@@ -613,6 +725,21 @@ export class Driver implements AbortableConsensus {
     this.#snapshots.stop()
     await this.#network.close(abruptly)
     await this.#storage.close()
+    await this.#ended?.()
+  }
+
+  /** The core knows it already and says nothing more. The log must not be believed at the next start either. */
+  async #lostMemory(): Promise<void> {
+    const error = new StorageError(
+      'entries that this node has acknowledged are not in its log any more: the disk was put back to an earlier state, or did not keep what it had confirmed',
+    )
+    try {
+      await this.#demandRepair?.(error.message)
+    } catch (failure) {
+      // The leader will prove it again.
+      this.#log('error', `the repair could not be written down: ${(failure as Error).message}`)
+    }
+    this.#fatal(error)
   }
 
   /** A broken invariant or an unreadable log: this process must not take part any more. */

@@ -6,7 +6,7 @@
 import { performance } from 'node:perf_hooks'
 import type { ConsensusHooks } from './consensus.ts'
 import type { Message, NodeId, Peer } from './core/types.ts'
-import type { SnapshotSink } from './transport/snapshots.ts'
+import type { SnapshotPayload, SnapshotSink } from './transport/snapshots.ts'
 import type { Request, SnapshotMessage } from './transport/wire.ts'
 
 /** What `after` gives back and `cancel` takes. */
@@ -63,10 +63,14 @@ export interface NetworkHandlers {
   gossip(from: NodeId, data: Uint8Array): void
   /** The returned value travels back as the reply. */
   request(from: NodeId, request: Request): Promise<unknown>
-  /** A snapshot is about to be streamed; undefined refuses it. */
-  snapshot(from: NodeId, message: SnapshotMessage): SnapshotSink | undefined
+  /** A snapshot with this SHA-256 (hex) is about to be streamed; undefined refuses it. */
+  snapshot(from: NodeId, message: SnapshotMessage, sha256: string): SnapshotSink | undefined
   connected(id: NodeId): void
   disconnected(id: NodeId): void
+  /** A peer refuses this node, because the member of this node's name has another certificate. */
+  disowned?(id: NodeId): void
+  /** A bearer of a peer's name was refused, because its record names another certificate. Unless the record is old. */
+  impostor?(id: NodeId): void
 }
 
 /** What the driver sets up a network with. */
@@ -91,7 +95,7 @@ export interface Network {
   request(to: NodeId, request: Request): Promise<unknown> | 'not-sent'
   /** Best effort to every peer. */
   gossip(data: Uint8Array): void
-  /** Resolves true once the receiver has stored it all. */
-  sendSnapshot(message: SnapshotMessage, chunks: AsyncIterable<Uint8Array>): Promise<boolean>
+  /** Sends the chunks that the receiver does not have yet. Resolves true once it has stored it all, false as soon as that failed. */
+  sendSnapshot(message: SnapshotMessage, payload: SnapshotPayload): Promise<boolean>
   close(abruptly: boolean): Promise<void>
 }

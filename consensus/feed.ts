@@ -85,7 +85,11 @@ export class Feed {
         const reading = storage.readSnapshot()
         if (reading === undefined) throw new Error('the log starts behind a snapshot that is not there')
         this.#restoreWanted = false
-        await hooks.restore(reading.meta, reading.chunks)
+        try {
+          await hooks.restore(reading.meta, reading.open(0))
+        } finally {
+          reading.close()
+        }
         if (round !== this.#round) continue
         this.#handed = reading.meta.index
         this.#commitIndex = Math.max(this.#commitIndex, reading.meta.index)

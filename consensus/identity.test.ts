@@ -52,7 +52,7 @@ function admitting(directory: string, change: (response: JoinResponse) => JoinRe
       ok: true,
       response: change({
         clusterId: loadIdentity(directory).clusterId, caCertificate: await readFile(`${directory}/ca.pem`, 'utf8'),
-        certificate: await signCsr(directory, request.csr, request.peer),
+        certificate: (await signCsr(directory, request.csr, request.peer)).certificate,
         caKey: request.peer.role === 'node' ? await readFile(`${directory}/ca.key`, 'utf8') : '',
         membership: { voters: [founderPeer], learners: [request.peer] },
       }),
@@ -65,7 +65,7 @@ const tokenFor = (directory: string, addresses: string[], over: object = {}) =>
 
 test('a founded cluster has a CA, a certificate for every name, and a log that starts with the membership', async (t) => {
   const directory = await founded(t)
-  t.deepEqual((await readdir(directory)).sort(), ['ca.key', 'ca.pem', 'identity.json', 'log', 'node.key', 'node.pem'])
+  t.deepEqual((await readdir(directory)).sort(), ['ca.key', 'ca.pem', 'identity.json', 'log', 'members.json', 'node.key', 'node.pem'])
   for (const name of ['ca.key', 'node.key']) t.is((await stat(join(directory, name))).mode & 0o777, 0o600, name)
   t.is((await stat(directory)).mode & 0o777, 0o700)
   const identity = loadIdentity(directory)
@@ -86,7 +86,8 @@ test('a founded cluster has a CA, a certificate for every name, and a log that s
   t.deepEqual(entries.map(({ index, term, type }) => ({ index, term, type })), [
     { index: 1, term: 1, type: 'membership' }, { index: 2, term: 1, type: 'command' }, { index: 3, term: 1, type: 'command' },
   ])
-  t.deepEqual(log.membershipAt(3), { voters: [founderPeer], learners: [] })
+  const fingerprint = createHash('sha256').update(certificate.raw).digest('hex')
+  t.deepEqual(log.membershipAt(3), { voters: [{ ...founderPeer, fingerprint }], learners: [] })
   t.is(Buffer.from(entries[2]!.data).toString(), 'two')
   await t.throwsAsync(initCluster({ directory, ...founderPeer, firstEntries: [] }), { message: /already belongs to node a/ })
 })
@@ -191,7 +192,9 @@ test('a request must be signed by its own key, and its names do not count', asyn
   const directory = await founded(t)
   const peer = { id: 'b', role: 'node', address: '10.1.2.3:7001', apiAddress: 'b.example.org:8443' } as const
   const { csrPem } = await createRequest('somebody-else')
-  const certificate = new X509Certificate(await signCsr(directory, csrPem, peer))
+  const signed = await signCsr(directory, csrPem, { ...peer, fingerprint: 'ab'.repeat(32) })
+  const certificate = new X509Certificate(signed.certificate)
+  t.deepEqual(signed.peer, { ...peer, fingerprint: createHash('sha256').update(certificate.raw).digest('hex') }, 'not what was asked for')
   t.regex(certificate.subject, /CN=b\b/)
   t.notRegex(certificate.subject, /somebody/)
   t.truthy(certificate.checkIP('10.1.2.3'))

@@ -6,14 +6,16 @@
  *     ca.pem ca.key  the cluster's CA; every node has the key (any can admit the next one), a witness has not
  *     node.pem node.key
  *     log/           the durable log
+ *     members.json   the members as last known, repair.json: see damage.ts
  */
 import { createHash, createPrivateKey, randomUUID, X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, open, readdir, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { emptyMembership, encodeMembership, isMembership } from './core/membership.ts'
+import { emptyMembership, encodeMembership, find, isMembership } from './core/membership.ts'
 import type { Entry, Membership, NodeRole, Peer } from './core/types.ts'
 import type { JoinResponse } from './consensus.ts'
+import { replaceFile, syncDirectory } from './durable-file.ts'
 import { createLog } from './storage/level.ts'
 import { decodeJoinToken, isClusterId } from './token.ts'
 import { parseHostPort } from './transport/address.ts'
@@ -30,8 +32,12 @@ export interface Identity {
   readonly address: string
   /** host:port of the API; empty for a witness. */
   readonly apiAddress: string
-  /** As told when this node joined: whom to connect to before its own log says more. Empty for the founder. */
+  /** As told when this node joined, or began anew: whom to connect to before its own log says more. Empty for the founder. */
   readonly membership: Membership
+  /** Set when this node has lost its log: the membership entry that took its vote (`repair.ts`). */
+  readonly demotedAtIndex?: number
+  /** How often the cluster has been recovered (`haechi recover`). Members of different generations refuse each other. */
+  readonly generation?: number
 }
 
 interface NewNode {
@@ -70,7 +76,8 @@ export async function initCluster(options: InitOptions): Promise<Identity> {
   const { csrPem, keyPem } = await certificates.createRequest(peer.id)
   const certificate = await certificates.issue(authority, csrPem, peer)
   const identity: Identity = { clusterId, ...peer, membership: emptyMembership }
-  const founding: Entry = { index: 1, term: 1, type: 'membership', data: encodeMembership({ voters: [peer], learners: [] }) }
+  const member: Peer = { ...peer, fingerprint: certificateFingerprint(certificate) }
+  const founding: Entry = { index: 1, term: 1, type: 'membership', data: encodeMembership({ voters: [member], learners: [] }) }
   const commands = options.firstEntries.map((data, at): Entry => ({ index: at + 2, term: 1, type: 'command', data }))
   await using draft = await DirectoryDraft.begin(options.directory)
   await createLog(draft.path('log'), { clusterId, nodeId: peer.id }, { term: 1, vote: '' }, [founding, ...commands])
@@ -78,6 +85,7 @@ export async function initCluster(options: InitOptions): Promise<Identity> {
   await draft.write('ca.key', authority.keyPem, 0o600)
   await draft.write('node.pem', certificate, 0o644)
   await draft.write('node.key', keyPem, 0o600)
+  await draft.write('members.json', `${JSON.stringify({ voters: [member], learners: [] })}\n`, 0o644)
   await draft.finish(identity)
   return identity
 }
@@ -103,7 +111,8 @@ export async function joinCluster(options: JoinOptions): Promise<Identity> {
     }
     const { response } = attempt
     checkResponse(response, { clusterId, pinned, keyPem, peer })
-    const identity: Identity = { clusterId, ...peer, membership: response.membership }
+    const { membership, generation } = response
+    const identity: Identity = { clusterId, ...peer, membership, ...(generation === undefined ? {} : { generation }) }
     await draft.write('ca.pem', response.caCertificate, 0o644)
     if (peer.role === 'node') await draft.write('ca.key', response.caKey, 0o600)
     await draft.write('node.pem', response.certificate, 0o644)
@@ -114,16 +123,24 @@ export async function joinCluster(options: JoinOptions): Promise<Identity> {
   throw new Error(`could not join: ${failures.join('; ')}`)
 }
 
+/** A certificate (PEM), and the member record that it belongs to: what is proposed to the cluster. */
+export interface SignedPeer {
+  readonly certificate: string
+  readonly peer: Peer
+}
+
 /**
- * Answers a join: the certificate (PEM) of `peer` for the key of the request (PEM PKCS#10), signed with the cluster's CA
- * in `directory`. Rejects when the request does not prove that its sender has the key, or this machine has no CA key.
+ * Answers a join: the certificate of `peer` for the key of the request (PEM PKCS#10), signed with the cluster's CA in
+ * `directory`, and the record of the new member with the fingerprint of that very certificate. Rejects when the request
+ * does not prove that its sender has the key, or this machine has no CA key.
  */
-export async function signCsr(directory: string, csrPem: string, peer: Peer): Promise<string> {
-  checkedPeer(peer)
+export async function signCsr(directory: string, csrPem: string, asked: Peer): Promise<SignedPeer> {
+  const peer = checkedPeer(asked)
   if (!existsSync(join(directory, 'ca.key'))) throw new Error('this node does not have the key of the CA')
   const { issue } = await import('./certificates.ts')
   const certificatePem = readFileSync(join(directory, 'ca.pem'), 'utf8')
-  return issue({ certificatePem, keyPem: readFileSync(join(directory, 'ca.key'), 'utf8') }, csrPem, peer)
+  const certificate = await issue({ certificatePem, keyPem: readFileSync(join(directory, 'ca.key'), 'utf8') }, csrPem, peer)
+  return { certificate, peer: { ...peer, fingerprint: certificateFingerprint(certificate) } }
 }
 
 /** Reads identity.json. Throws a clear `Error` when the directory holds no usable identity. */
@@ -136,13 +153,30 @@ export function loadIdentity(directory: string): Identity {
   } catch (error) {
     throw new Error(`${file} cannot be read: ${(error as Error).message}`, { cause: error })
   }
-  const { clusterId, id, role, address, apiAddress, membership } = (value ?? {}) as Partial<Identity>
+  const { clusterId, id, role, address, apiAddress, membership, demotedAtIndex, generation } = (value ?? {}) as Partial<Identity>
   const peer = { id, role, address, apiAddress } as Peer
   const isNone = membership?.voters.length === 0 && membership.learners.length === 0
-  if (!isClusterId(clusterId) || (!isNone && !isMembership(membership)) || problemOf(peer) !== '') {
+  if (!isClusterId(clusterId) || (!isNone && !isMembership(membership)) || problemOf(peer) !== ''
+    || !isCountOrAbsent(demotedAtIndex) || !isCountOrAbsent(generation)) {
     throw new Error(`${file} is damaged`)
   }
-  return { clusterId, ...peer, membership: membership! }
+  return {
+    clusterId, ...peer, membership: membership!,
+    ...(demotedAtIndex === undefined ? {} : { demotedAtIndex }), ...(generation === undefined ? {} : { generation }),
+  }
+}
+
+function isCountOrAbsent(value: unknown): boolean {
+  return value === undefined || (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0)
+}
+
+/** Replaces identity.json of a directory that has one. The old one or the new one is there, whatever happens. */
+export async function rewriteIdentity(directory: string, identity: Identity): Promise<void> {
+  await replaceFile(directory, 'identity.json', textOf(identity))
+}
+
+function textOf(identity: Identity): string {
+  return `${JSON.stringify(identity, undefined, 2)}\n`
 }
 
 /** What this node shows to the others, PEM. */
@@ -181,10 +215,11 @@ export function loadCredentials(directory: string): Credentials {
 
 /** SHA-256 of the cluster's CA certificate (DER), lower-case hex: what a join token pins. */
 export function caFingerprint(directory: string): string {
-  return fingerprintOf(readFileSync(join(directory, 'ca.pem'), 'utf8'))
+  return certificateFingerprint(readFileSync(join(directory, 'ca.pem'), 'utf8'))
 }
 
-function fingerprintOf(certificatePem: string): string {
+/** SHA-256 of a certificate (PEM in, DER hashed), lower-case hex: what tells two members of one name apart. */
+export function certificateFingerprint(certificatePem: string): string {
   return createHash('sha256').update(new X509Certificate(certificatePem).raw).digest('hex')
 }
 
@@ -215,12 +250,14 @@ function checkResponse(
   }
   try {
     if (response.clusterId !== expected.clusterId) refuse('it names another cluster')
-    if (fingerprintOf(response.caCertificate) !== expected.pinned) refuse('its CA is not that of the token')
+    if (certificateFingerprint(response.caCertificate) !== expected.pinned) refuse('its CA is not that of the token')
     const ca = new X509Certificate(response.caCertificate)
     const certificate = new X509Certificate(response.certificate)
     if (!certificate.verify(ca.publicKey)) refuse('the certificate is not signed by the CA')
     if (!certificate.checkPrivateKey(createPrivateKey(expected.keyPem))) refuse('the certificate is for another key')
     if (!certificate.subject.split('\n').includes(`CN=${expected.peer.id}`)) refuse('the certificate is for another node')
+    const recorded = find(response.membership, expected.peer.id)?.fingerprint
+    if (recorded !== undefined && recorded !== certificateFingerprint(response.certificate)) refuse('it knows this node by another certificate')
     if (expected.peer.role === 'node' && !ca.checkPrivateKey(createPrivateKey(response.caKey))) refuse('the CA key does not fit')
   } catch (error) {
     if ((error as Error).message.startsWith("the cluster's answer")) throw error
@@ -266,7 +303,7 @@ class DirectoryDraft implements AsyncDisposable {
   }
 
   async finish(identity: Identity): Promise<void> {
-    await this.write('identity.json', `${JSON.stringify(identity, undefined, 2)}\n`, 0o644)
+    await this.write('identity.json', textOf(identity), 0o644)
     const names = (await readdir(this.#draft)).filter((name) => name !== 'identity.json' && name !== 'log')
     for (const name of names) await rename(this.path(name), join(this.#directory, name))
     await rename(this.path('log'), join(this.#directory, 'log'))
@@ -277,14 +314,5 @@ class DirectoryDraft implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.#draft, { recursive: true, force: true })
-  }
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
   }
 }

@@ -4,18 +4,21 @@
  * and will not be in the log.
  */
 import type { ProposeErrorCode, ProposeResult } from './consensus.ts'
-import type { NodeId } from './core/types.ts'
+import type { NodeId, Peer } from './core/types.ts'
 import type { Raft } from './core/raft.ts'
 import type { Clock, Timer } from './environment.ts'
 import type { Request } from './transport/wire.ts'
 
-export type ProposalRequest = Exclude<Request, { type: 'transfer' }>
+/** `demote` is the leader's own doing: a member has lost its log. */
+export type ProposalRequest =
+  | Exclude<Request, { type: 'transfer' | 'repair' | 'members' | 'read-index' }>
+  | { readonly type: 'demote'; readonly peer: Peer }
 
 export interface ProposalsOptions {
   readonly raft: Raft
   readonly clock: Clock
   /** Sends to a peer: its reply, or undefined when the connection broke before it; 'not-sent' when there is none. */
-  readonly forward: (to: NodeId, request: ProposalRequest) => Promise<unknown> | 'not-sent'
+  readonly forward: (to: NodeId, request: Exclude<ProposalRequest, { type: 'demote' }>) => Promise<unknown> | 'not-sent'
   /** The core has been given something: take what is ready. */
   readonly pump: () => void
 }
@@ -157,6 +160,7 @@ export class Proposals {
   }
 
   #forward(item: Item, leader: NodeId): void {
+    if (item.request.type === 'demote') return this.#settle(item, refusal('not-leader', true, `the leader is ${leader}`))
     const reply = this.#options.forward(leader, item.request)
     if (reply === 'not-sent') return this.#wait(item, waitForLeaderMs)
     item.state = 'forwarded'
@@ -258,7 +262,7 @@ export class Proposals {
   #proposeChange(item: Item, request: Exclude<ProposalRequest, { type: 'propose' }>, now: number): void {
     const change = request.type === 'add-peer'
       ? ({ type: 'add-learner', peer: request.peer } as const)
-      : ({ type: 'remove', id: request.id } as const)
+      : request.type === 'demote' ? request : ({ type: 'remove', id: request.id } as const)
     const result = this.#raft.changeMembership(change, now)
     if (result.ok) this.#track(item, result.firstIndex, result.term)
     else this.#refused(item, result)

@@ -11,6 +11,7 @@ import type { ConsensusHooks, JoinRequest, JoinResponse, Lease } from './consens
 import type { Entry, NodeRole, SnapshotMeta, Timing } from './core/types.ts'
 import type { AbortableConsensus } from './driver.ts'
 import { caFingerprint, encodeJoinToken, initCluster, joinCluster, loadIdentity, signCsr } from './identity.ts'
+import { realWorld } from './environment.ts'
 import { openConsensus } from './open.ts'
 
 const secret = 'secret-secret-secret'
@@ -47,6 +48,8 @@ export class Member {
   leases: (Lease | null)[] = []
   calls: string[] = []
   gossip: string[] = []
+  /** Why the process of this node would have ended. */
+  crashed: Error | undefined
   #logs: string[] = []
 
   constructor(id: string, directory: string, role: NodeRole) {
@@ -59,9 +62,14 @@ export class Member {
     return this.#logs.join('\n')
   }
 
-  async open(overrides: Partial<ConsensusHooks> = {}): Promise<void> {
+  async open(overrides: Partial<ConsensusHooks> = {}, signal?: AbortSignal): Promise<void> {
     this.entries = []
     this.restored = []
+    this.crashed = undefined
+    const crash = (error: Error): void => {
+      this.crashed = error
+      void this.consensus.abort()
+    }
     const hooks: ConsensusHooks = {
       committed: async (entries) => {
         this.entries.push(...entries)
@@ -85,20 +93,21 @@ export class Member {
       ...overrides,
     }
     this.consensus = await openConsensus({
-      directory: this.directory, hooks, ...(this.timing === undefined ? {} : { timing: this.timing }),
+      directory: this.directory, hooks, ...(signal === undefined ? {} : { signal }), ...(this.timing === undefined ? {} : { timing: this.timing }),
       log: (level, message, fields) => this.#logs.push(`${this.id} ${level} ${message} ${JSON.stringify(fields ?? {})}`),
-    })
+    }, { ...realWorld, crash })
   }
 
   async #admit(request: JoinRequest): Promise<{ ok: true; response: JoinResponse } | { ok: false; error: string }> {
     if (request.secret !== secret) return { ok: false, error: 'the token is not valid' }
-    const certificate = await signCsr(this.directory, request.csr, request.peer)
-    const added = await this.consensus.addPeer(request.peer)
+    const { certificate, peer } = await signCsr(this.directory, request.csr, request.peer)
+    const added = await this.consensus.addPeer(peer)
     if (!added.ok) return { ok: false, error: added.detail }
+    const { clusterId, generation } = loadIdentity(this.directory)
     return {
       ok: true,
       response: {
-        clusterId: loadIdentity(this.directory).clusterId,
+        clusterId, ...(generation === undefined ? {} : { generation }),
         caCertificate: readFileSync(join(this.directory, 'ca.pem'), 'utf8'),
         certificate,
         caKey: request.peer.role === 'node' ? readFileSync(join(this.directory, 'ca.key'), 'utf8') : '',
@@ -109,11 +118,11 @@ export class Member {
 }
 
 export class Cluster {
-  readonly #directory: string
+  readonly directory: string
   readonly members = new Map<string, Member>()
 
   constructor(directory: string) {
-    this.#directory = directory
+    this.directory = directory
   }
 
   static async start(t: ExecutionContext, ids: readonly string[], roles: Record<string, NodeRole> = {}): Promise<Cluster> {
@@ -130,15 +139,16 @@ export class Cluster {
     return cluster
   }
 
-  member(id: string, role: NodeRole): Member {
-    const member = new Member(id, join(this.#directory, id), role)
+  member(id: string, role: NodeRole, directory = join(this.directory, id)): Member {
+    const member = new Member(id, directory, role)
     this.members.set(id, member)
     return member
   }
 
-  async join(id: string, role: NodeRole): Promise<Member> {
+  /** With a new identity; its data goes into `directory`. */
+  async join(id: string, role: NodeRole, directory?: string): Promise<Member> {
     const via = this.leader() ?? (await this.waitForLeader())
-    const member = this.member(id, role)
+    const member = this.member(id, role, directory)
     const token = encodeJoinToken({
       clusterId: loadIdentity(via.directory).clusterId, caFingerprint: caFingerprint(via.directory), secret,
       addresses: [loadIdentity(via.directory).address],
@@ -170,7 +180,7 @@ export class Cluster {
 
   async end(): Promise<void> {
     await Promise.all([...this.members.values()].map((member) => member.consensus?.abort()))
-    await rm(this.#directory, { recursive: true, force: true })
+    await rm(this.directory, { recursive: true, force: true })
   }
 }
 

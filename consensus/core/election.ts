@@ -33,10 +33,16 @@ export class Election {
     this.stickyUntilMs = stickyUntilMs
   }
 
-  /** Milliseconds of silence, at random so that elections seldom collide. */
-  timeout(): number {
-    const { minElectionMs, maxElectionMs } = this.#timing
-    return minElectionMs + this.#random() * (maxElectionMs - minElectionMs)
+  /**
+   * Milliseconds of silence, at random so that elections seldom collide. `first`: in the first half of the range;
+   * `second`: in the second half and half a heartbeat later, so that who goes first has won by then, unless it is down.
+   */
+  timeout(turn: 'any' | 'first' | 'second' = 'any'): number {
+    const { heartbeatMs, minElectionMs, maxElectionMs } = this.#timing
+    const range = maxElectionMs - minElectionMs
+    const at = this.#random() * range
+    if (turn === 'any') return minElectionMs + at
+    return minElectionMs + at / 2 + (turn === 'first' ? 0 : range / 2 + heartbeatMs / 2)
   }
 
   /** The same for a candidate; more if elections keep failing. */

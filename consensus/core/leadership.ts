@@ -4,10 +4,18 @@
  */
 import { HeartbeatClock } from './lease.ts'
 import type { Outbox } from './outbox.ts'
+import type { Preferred } from './preference.ts'
 import type { Progress } from './progress.ts'
 import { reachedByMajority } from './quorum.ts'
+import { Reads } from './reads.ts'
 import type { Replication } from './replication.ts'
 import type { Membership, NodeId, Timing } from './types.ts'
+
+/** A peer this close behind (one message) has caught up: a learner is promoted, a witness hands over. */
+export const caughtUpEntries = 256
+
+/** Heartbeats for the sake of waiting reads keep at least this distance, so that many reads share one. */
+const readBeatMs = 2
 
 export interface Transfer {
   readonly to: NodeId
@@ -38,9 +46,11 @@ export class Leadership {
   readonly #self: NodeId
   readonly #timing: Timing
   readonly #term: number
-  readonly #electedMs: number
+  readonly electedMs: number
   readonly #votesDurable: boolean
   readonly #clock = new HeartbeatClock()
+  readonly #reads = new Reads()
+  #beatMs = -Infinity
   heartbeatDueMs: number
   transfer: Transfer | undefined
   /** The fence was closed on purpose: there is no lease for the rest of this term (rule 4). */
@@ -52,7 +62,7 @@ export class Leadership {
     this.#term = options.term
     this.replication = options.replication
     this.noopIndex = options.noopIndex
-    this.#electedMs = options.now
+    this.electedMs = options.now
     this.#votesDurable = options.votesDurable
     this.heartbeatDueMs = options.now
   }
@@ -69,7 +79,40 @@ export class Leadership {
 
   /** Check-quorum (rule 10): without a majority's answers for an election timeout, this is no leader. */
   quorumDueMs(membership: Membership, now: number): number {
-    return Math.max(this.quorumSentMs(membership, now), this.#electedMs) + this.#timing.maxElectionMs
+    return Math.max(this.quorumSentMs(membership, now), this.electedMs) + this.#timing.maxElectionMs
+  }
+
+  /** Until when no other leader can exist, if a lease were counted: shorter than that by the margin for drift. */
+  quorumLeaseMs(membership: Membership, now: number): number {
+    return this.leaseGivenUp ? -Infinity : this.quorumSentMs(membership, now) + this.#timing.leaseMs
+  }
+
+  /** The newest heartbeat that a majority has acknowledged. */
+  #quorumSequence(membership: Membership): number {
+    return reachedByMajority(
+      membership.voters, id => id === this.#self ? Infinity : this.replication.get(id)?.ackedSequence ?? 0,
+    )
+  }
+
+  get mayWait(): boolean {
+    return !this.#reads.isFull
+  }
+
+  /** A read at `index` waits for a majority; the heartbeat that asks for it is due at once, or very soon. */
+  waitToRead(id: number, index: number, now: number): void {
+    this.#reads.wait(id, index, this.#clock.sequence + 1)
+    this.heartbeatDueMs = Math.min(this.heartbeatDueMs, Math.max(now, this.#beatMs + readBeatMs))
+  }
+
+  /** Answers the reads that a majority has confirmed. */
+  confirmReads(membership: Membership, outbox: Outbox): void {
+    if (this.#reads.firstSequence === undefined) return
+    this.#reads.confirmed(this.#quorumSequence(membership), outbox)
+  }
+
+  /** Leadership is over. */
+  failReads(outbox: Outbox): void {
+    this.#reads.fail(outbox)
   }
 
   /** The largest index that a majority has, this node up to `stableIndex`. */
@@ -98,6 +141,7 @@ export class Leadership {
     const next = this.heartbeatDueMs + this.#timing.heartbeatMs
     this.heartbeatDueMs = next > now ? next : now + this.#timing.heartbeatMs
     if (!this.mayTalk(stableIndex)) return
+    this.#beatMs = now
     const sequence = this.#clock.sent(now)
     for (const [id, progress] of this.replication.peers) {
       // Not beyond what the peer is known to have: its log may end in entries that are not the committed ones.
@@ -114,7 +158,11 @@ export class Leadership {
     // Back after a while: whatever was under way to it, a snapshot included, is gone.
     if (progress.state === 'snapshot' && now - progress.heardMs > this.#timing.maxElectionMs) progress.becomeProbe()
     progress.heardMs = now
-    if (sentMs > progress.ackedSentMs) progress.ackedSentMs = sentMs
+    if (sentMs > progress.ackedSentMs) {
+      if (sentMs - progress.ackedSentMs > this.#timing.minElectionMs) progress.answeringSinceMs = sentMs
+      progress.ackedSentMs = sentMs
+    }
+    if (sequence > progress.ackedSequence) progress.ackedSequence = sequence
     progress.observed(lastIndex, sentMs)
   }
 
@@ -123,9 +171,12 @@ export class Leadership {
     return progress.state !== 'snapshot' && progress.ackedSentMs > now - this.#timing.minElectionMs
   }
 
-  /** To whom leadership would go: `to`, or the most up-to-date voter with role `node` that is not to be avoided. */
+  /**
+   * To whom leadership would go: `to`, or a voter with role `node` that is not to be avoided: the preferred one if it is
+   * hardly behind, else the most up-to-date one.
+   */
   transferTarget(
-    membership: Membership, to: NodeId | undefined, avoidUntilMs: ReadonlyMap<NodeId, number>, now: number,
+    membership: Membership, to: NodeId | undefined, preferred: Preferred, now: number,
   ): TransferResult {
     if (this.transfer !== undefined) return { ok: false, detail: `already handing over to ${this.transfer.to}` }
     if (to === this.#self) return { ok: false, detail: `${to} is the leader already` }
@@ -135,11 +186,13 @@ export class Leadership {
     let best: NodeId | undefined
     let bestMatch = -1
     for (const { id, role } of membership.voters) {
-      if (to === undefined ? role !== 'node' || (avoidUntilMs.get(id) ?? -Infinity) > now : id !== to) continue
+      if (to === undefined ? role !== 'node' || preferred.avoids(id, now) : id !== to) continue
       const progress = this.replication.get(id)
-      if (progress === undefined || !this.responds(progress, now) || progress.matchIndex <= bestMatch) continue
+      if (progress === undefined || !this.responds(progress, now)) continue
+      const match = progress.matchIndex + (id === preferred.id ? caughtUpEntries : 0)
+      if (match <= bestMatch) continue
       best = id
-      bestMatch = progress.matchIndex
+      bestMatch = match
     }
     if (best !== undefined) return { ok: true, to: best }
     return { ok: false, detail: to === undefined ? 'no other node answers' : `${to} does not answer` }

@@ -9,18 +9,23 @@ import type { Membership, NodeId, Peer } from './types.ts'
 export const maxPeers = 15
 
 const idPattern = /^[a-z0-9-]{1,63}$/
+const fingerprintPattern = /^[0-9a-f]{64}$/
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
 /** Of a machine that has not heard from a cluster yet. Not valid in an entry or a snapshot. */
 export const emptyMembership: Membership = { voters: [], learners: [] }
 
-/** One step of the membership. `update` changes addresses or the role, not the right to vote. */
+/**
+ * One step of the membership. `update` changes addresses or the role, not the right to vote. `demote` takes the vote
+ * from a member that has lost its disk and begins again with nothing; of a learner it only says that its log is gone.
+ */
 export type MembershipChange =
   | { readonly type: 'add-learner'; readonly peer: Peer }
   | { readonly type: 'promote'; readonly id: NodeId }
   | { readonly type: 'remove'; readonly id: NodeId }
   | { readonly type: 'update'; readonly peer: Peer }
+  | { readonly type: 'demote'; readonly peer: Peer }
 
 /** The membership after one change, or why it is not allowed. */
 export function changed(
@@ -50,6 +55,16 @@ export function changed(
       if (find(membership, change.peer.id) === undefined) return refuse(`${change.peer.id} is not a member`)
       const replace = (peer: Peer) => peer.id === change.peer.id ? change.peer : peer
       return allow(voters.map(replace), learners.map(replace))
+    }
+    case 'demote': {
+      const { peer } = change
+      if (!isPeer(peer)) return refuse('not a valid peer')
+      const known = find(membership, peer.id)
+      if (known === undefined) return refuse(`${peer.id} is not a member`)
+      if (known.role !== peer.role) return refuse(`${peer.id} is a ${known.role}, not a ${peer.role}`)
+      const remaining = voters.filter(voter => voter.id !== peer.id)
+      if (remaining.length === 0) return refuse(`${peer.id} is the last voter`)
+      return allow(remaining, [...learners.filter(learner => learner.id !== peer.id), peer])
     }
   }
 }
@@ -99,9 +114,10 @@ export function isMembership(value: unknown): value is Membership {
 
 function isPeer(value: unknown): value is Peer {
   if (typeof value !== 'object' || value === null) return false
-  const { id, role, address, apiAddress } = value as Partial<Peer>
+  const { id, role, address, apiAddress, fingerprint } = value as Partial<Peer>
   return typeof id === 'string' && idPattern.test(id) && (role === 'node' || role === 'witness')
     && typeof address === 'string' && typeof apiAddress === 'string'
+    && (fingerprint === undefined || (typeof fingerprint === 'string' && fingerprintPattern.test(fingerprint)))
 }
 
 interface Stage {

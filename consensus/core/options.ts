@@ -24,6 +24,22 @@ export interface RaftOptions {
   readonly snapshot: SnapshotMeta | undefined
   /** The stored log in order. Entries that the snapshot covers are skipped. */
   readonly entries: readonly StoredEntry[]
+  /**
+   * For a node that began with an empty log although the cluster may know its name already (it lost its disk, or was
+   * removed and came back): the index of the committed membership entry that made it a learner. Its stored term is not
+   * below that entry's. Until its log reaches that entry it neither votes nor campaigns, since it may have acknowledged
+   * what it does not have. To be given at every start until then; harmless later.
+   */
+  readonly demotedAtIndex?: number
+}
+
+/** Who should lead when it can, in every node's configuration. */
+export interface Preference {
+  /** Empty string for nobody. */
+  readonly preferred: NodeId
+  /** Another leader hands over to it, once it has answered without a gap for `preemptDelayMs`. */
+  readonly preempt: boolean
+  readonly preemptDelayMs: number
 }
 
 export type ProposeRefusal =
@@ -40,6 +56,18 @@ export type ProposeRefusal =
 export type CoreProposeResult =
   | { readonly ok: true; readonly firstIndex: number; readonly term: number }
   | { readonly ok: false; readonly code: ProposeRefusal; readonly detail: string }
+
+export type ReadRefusal =
+  | 'not-leader'
+  /** No entry of this term has committed yet: what is committed is not known. Soon. */
+  | 'term-not-committed'
+  /** Too many reads are waiting for a majority. */
+  | 'overloaded'
+
+/** `id`: what `Ready.reads` will call it; never used twice by one `Raft`. */
+export type ReadAcceptance =
+  | { readonly ok: true; readonly id: number }
+  | { readonly ok: false; readonly code: ReadRefusal; readonly detail: string }
 
 export interface ProgressStatus {
   readonly state: ProgressState

@@ -2,9 +2,11 @@
  * Collects what the driver must do and hands it over as one `Ready`. Knows the order rule: nothing that depends on a
  * term or a vote leaves before that is durable (safety rule 7). Pure.
  */
-import type { Entry, HardState, Message, Ready, Role, SnapshotMeta } from './types.ts'
+import type { Entry, HardState, Message, ReadResult, Ready, Role, SnapshotMeta } from './types.ts'
 
 type Change = NonNullable<Ready['change']>
+
+const noReads: readonly ReadResult[] = []
 
 export class Outbox {
   #hardState: HardState | undefined
@@ -12,6 +14,11 @@ export class Outbox {
   #install: SnapshotMeta | undefined
   #immediate: Message[] = []
   #afterPersist: Message[] = []
+  #reads: ReadResult[] | undefined
+  /** See `Ready`. */
+  transferWanted: Ready['transferWanted']
+  #lostMemory = false
+  #silent = false
   #reported: Change
 
   constructor(role: Role, term: number) {
@@ -24,18 +31,31 @@ export class Outbox {
 
   /** Nothing about this message is unstable, as far as entries go. */
   send(message: Message): void {
-    this.#immediate.push(message)
+    if (!this.#silent) this.#immediate.push(message)
   }
 
   /** The message promises something that is being written now. */
   sendDurable(message: Message): void {
-    this.#afterPersist.push(message)
+    if (!this.#silent) this.#afterPersist.push(message)
+  }
+
+  /** This node has lost what it promised: takes back what has not left yet, and is silent for ever. */
+  lostMemory(): void {
+    this.#immediate = []
+    this.#afterPersist = []
+    this.#lostMemory = true
+    this.#silent = true
   }
 
   append(entry: Entry): void {
     const pending = this.#append
     while (pending.length > 0 && pending[pending.length - 1]!.index >= entry.index) pending.pop()
     pending.push(entry)
+  }
+
+  read(id: number, index: number, ok: boolean): void {
+    this.#reads ??= []
+    this.#reads.push({ id, index, ok })
   }
 
   install(meta: SnapshotMeta): void {
@@ -52,7 +72,8 @@ export class Outbox {
     const before = this.#reported
     const unchanged = before.role === role && before.term === term && before.leader === leader
     if (unchanged && committed === undefined && this.#hardState === undefined && this.#append.length === 0
-      && this.#install === undefined && this.#immediate.length === 0 && this.#afterPersist.length === 0) {
+      && this.#install === undefined && this.#immediate.length === 0 && this.#afterPersist.length === 0
+      && this.#reads === undefined && this.transferWanted === undefined && !this.#lostMemory) {
       return undefined
     }
     const held = this.#hardState !== undefined && this.#immediate.length > 0
@@ -65,8 +86,14 @@ export class Outbox {
       immediate: held ? [] : this.#immediate,
       afterPersist: held ? [...this.#immediate, ...this.#afterPersist] : this.#afterPersist,
       committed,
+      reads: this.#reads ?? noReads,
+      transferWanted: this.transferWanted,
+      lostMemory: this.#lostMemory,
       change,
     }
+    this.#reads = undefined
+    this.transferWanted = undefined
+    this.#lostMemory = false
     this.#hardState = undefined
     this.#append = []
     this.#install = undefined

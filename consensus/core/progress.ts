@@ -31,6 +31,10 @@ export class Progress {
   #nextIndex: number
   /** When, by the leader's clock, the newest heartbeat that the peer acknowledged was sent. */
   ackedSentMs = -Infinity
+  /** Since when, by the leader's clock, it has answered heartbeats without a gap of a minimum election timeout. */
+  answeringSinceMs = Infinity
+  /** The sequence number of the newest heartbeat that it acknowledged. */
+  ackedSequence = 0
   /** When anything was last heard from it; at first, when this view began. */
   heardMs: number
   /** The commit index that the peer was last told. */
@@ -43,6 +47,8 @@ export class Progress {
   leavingUntilMs = Infinity
   #retryAtMs = -Infinity
   #snapshotIndex = 0
+  /** The peer began anew and has not yet answered about this index, which its earlier life cannot have known. */
+  #anewIndex: number
   readonly #retry: RetryTiming
   // A ring of what is under way: where each message ends, how large it is and when it left.
   readonly #ends = new Float64Array(maxInflight)
@@ -52,8 +58,10 @@ export class Progress {
   #inflight = 0
   #inflightBytes = 0
 
-  constructor(nextIndex: number, retry: RetryTiming, now: number) {
+  /** `anewIndex`: the entry that says that the peer has lost its log; 0 if it has not. */
+  constructor(nextIndex: number, retry: RetryTiming, now: number, anewIndex = 0) {
     this.#nextIndex = nextIndex
+    this.#anewIndex = anewIndex
     this.heardMs = now
     this.#retry = retry
   }
@@ -111,6 +119,8 @@ export class Progress {
 
   /** The peer has everything up to `index`. Returns whether that is news. */
   acknowledged(index: number): boolean {
+    if (index < this.#anewIndex) return false
+    this.#anewIndex = 0
     while (this.#inflight > 0 && this.#ends[this.#head]! <= index) {
       this.#inflightBytes -= this.#sizes[this.#head]!
       this.#head = (this.#head + 1) % maxInflight
@@ -134,13 +144,18 @@ export class Progress {
    * ignored.
    */
   refused(previousIndex: number, hint: number): void {
+    if (previousIndex < this.#anewIndex) return
+    this.#anewIndex = 0
     if (this.#state === 'snapshot') return
     if (this.#state === 'replicate') {
       if (previousIndex > this.#matchIndex) this.becomeProbe()
       return
     }
     if (this.#nextIndex - 1 !== previousIndex) return
-    this.#nextIndex = Math.max(Math.min(previousIndex, hint + 1), this.#matchIndex + 1)
+    const nextIndex = Math.max(Math.min(previousIndex, hint + 1), this.#matchIndex + 1)
+    // It refuses what it has acknowledged: that is an old refusal, or it has lost its memory. No news, so no hurry.
+    if (nextIndex === this.#nextIndex) return
+    this.#nextIndex = nextIndex
     this.#retryAtMs = -Infinity
   }
 

@@ -8,7 +8,7 @@
  * `README.md` beside this file says what was decided where the sources leave room.
  */
 import { Election } from './election.ts'
-import { Leadership } from './leadership.ts'
+import { caughtUpEntries, Leadership } from './leadership.ts'
 import type { TransferResult } from './leadership.ts'
 import { checkTiming } from './lease.ts'
 import { Log } from './log.ts'
@@ -16,8 +16,11 @@ import {
   changed, decodeMembership, encodeMembership, find, isSingleChange, isVoter, MembershipHistory,
 } from './membership.ts'
 import type { MembershipChange } from './membership.ts'
-import type { CoreProposeResult, ProgressStatus, ProposeRefusal, RaftOptions } from './options.ts'
+import type {
+  CoreProposeResult, Preference, ProgressStatus, ProposeRefusal, RaftOptions, ReadAcceptance, ReadRefusal,
+} from './options.ts'
 import { Outbox } from './outbox.ts'
+import { Preferred } from './preference.ts'
 import type { Progress } from './progress.ts'
 import { tally } from './quorum.ts'
 import { Replication } from './replication.ts'
@@ -29,13 +32,13 @@ import { isValidMessage } from './validate.ts'
 
 export type { TransferResult } from './leadership.ts'
 export type { MembershipChange } from './membership.ts'
-export type { CoreProposeResult, ProgressStatus, ProposeRefusal, RaftOptions, StoredEntry } from './options.ts'
+export type {
+  CoreProposeResult, Preference, ProgressStatus, ProposeRefusal, RaftOptions, ReadAcceptance, ReadRefusal, StoredEntry,
+} from './options.ts'
 
 /** Proposals beyond this are refused until earlier ones commit. */
 const maxUncommittedEntries = 65_536
 const maxUncommittedBytes = 64 * 1024 * 1024
-/** A peer this close behind (one message) has caught up: a learner is promoted, a witness hands over. */
-const caughtUpEntries = 256
 
 const noBytes = new Uint8Array(0)
 
@@ -63,9 +66,12 @@ export class Raft {
 
   readonly #election: Election
   #leading: Leadership | undefined
-  /** Targets of transfers that failed, and until when they are not chosen again by themselves. */
-  readonly #avoidUntilMs = new Map<NodeId, number>()
+  readonly #preferred: Preferred
+  #lostMemory = false
 
+  /** Before the log reaches this index, this node does not know what it may have acknowledged in an earlier life. */
+  readonly #demotedAtIndex: number
+  #lastReadId = 0
   #invalidMessages = 0
   #violations = 0
 
@@ -74,8 +80,10 @@ export class Raft {
     this.id = options.id
     this.timing = options.timing
     this.#now = options.now
+    this.#preferred = new Preferred(options.id, options.timing)
     this.#term = options.hardState.term
     this.#vote = options.hardState.vote
+    this.#demotedAtIndex = options.demotedAtIndex ?? 0
     this.#snapshot = options.snapshot
     const base = options.snapshot?.index ?? 0
     this.#log = new Log(base, options.snapshot?.term ?? 0)
@@ -161,9 +169,17 @@ export class Raft {
   get violations(): number {
     return this.#violations
   }
+  /** See `Ready.lostMemory`. */
+  get lostMemory(): boolean {
+    return this.#lostMemory
+  }
   /** Term of the entry at `index`; undefined outside the log. */
   termAt(index: number): number | undefined {
     return this.#log.termAt(index)
+  }
+  /** Payload bytes of the entries in `(after, to]`, both within the log. */
+  bytesBetween(after: number, to: number): number {
+    return this.#log.bytesBetween(after, to)
   }
   /** The leader's view of a peer; undefined when not leader or not a peer. */
   progress(id: NodeId): ProgressStatus | undefined {
@@ -178,9 +194,9 @@ export class Raft {
    */
   lease(now: number): { readonly term: number; readonly untilMs: number } | undefined {
     const leading = this.#leading
-    if (leading === undefined || leading.leaseGivenUp || this.#commitIndex < leading.noopIndex) return undefined
-    if (this.nodeRole === 'witness') return undefined
-    const untilMs = leading.quorumSentMs(this.membership, now) + this.timing.leaseMs
+    // A leader that its log no longer lists is being removed: it is no `node` any more either.
+    if (leading === undefined || this.#commitIndex < leading.noopIndex || this.nodeRole !== 'node') return undefined
+    const untilMs = leading.quorumLeaseMs(this.membership, now)
     return untilMs > now ? { term: this.#term, untilMs } : undefined
   }
 
@@ -189,6 +205,7 @@ export class Raft {
   /** The instant at which `tick` must be called. Changes with every input. */
   nextDeadline(): number {
     if (this.#leading !== undefined) return this.#leading.nextDeadline(this.membership, this.#now)
+    if (this.#lostMemory) return Infinity
     return Math.min(this.#election.dueMs, this.#election.resendMs)
   }
 
@@ -198,6 +215,8 @@ export class Raft {
     const leading = this.#leading
     if (leading !== undefined) {
       this.#tickLeader(leading)
+    } else if (this.#lostMemory) {
+      return
     } else if (this.#now >= this.#election.dueMs) {
       this.#campaign()
     } else if (this.#now >= this.#election.resendMs) {
@@ -209,7 +228,7 @@ export class Raft {
     if (this.#now >= leading.quorumDueMs(this.membership, this.#now)) return this.#stepDown()
     const { transfer } = leading
     if (transfer !== undefined && this.#now >= transfer.deadlineMs) {
-      this.#avoidUntilMs.set(transfer.to, this.#now + this.timing.maxElectionMs * 20)
+      this.#preferred.avoid(transfer.to, this.#now)
       return this.#stepDownForOthers()
     }
     if (this.#now < leading.heartbeatDueMs) return
@@ -218,6 +237,34 @@ export class Raft {
     leading.beat(this.#outbox, this.#commitIndex, this.#stable.index, this.#now)
     this.#considerPromotion()
     this.#considerHandover()
+    this.#considerPreemption()
+  }
+
+  /**
+   * Asks for an index that is not below any that was committed, anywhere, before this call: whoever has applied up to
+   * it may answer a linearizable read. The result comes in `Ready.reads`. By the lease at once, also on a witness;
+   * without one, by the next round of heartbeats (dissertation §6.4, §6.4.1).
+   */
+  read(now: number): ReadAcceptance {
+    this.#advance(now)
+    const leading = this.#leading
+    const refuse = (code: ReadRefusal, detail: string) => ({ ok: false, code, detail }) as const
+    if (leading === undefined) return refuse('not-leader', 'not the leader')
+    if (this.#commitIndex < leading.noopIndex) {
+      return refuse('term-not-committed', 'no entry of this term has committed yet')
+    }
+    const id = this.#lastReadId + 1
+    if (leading.quorumLeaseMs(this.membership, this.#now) > this.#now) {
+      this.#outbox.read(id, this.#commitIndex, true)
+    } else {
+      if (!leading.mayWait) return refuse('overloaded', 'too many reads are waiting for a majority')
+      leading.waitToRead(id, this.#commitIndex, this.#now)
+      // A lone voter is its own majority.
+      leading.confirmReads(this.membership, this.#outbox)
+      this.#tickLeader(leading)
+    }
+    this.#lastReadId = id
+    return { ok: true, id }
   }
 
   #advance(now: number): void {
@@ -234,8 +281,8 @@ export class Raft {
   #nextElection(): number {
     if (this.#isAlone()) return Math.max(this.#now, this.#election.stickyUntilMs)
     // A witness lets the nodes go first: it would only hand over again.
-    const deference = this.nodeRole === 'witness' ? this.timing.maxElectionMs : 0
-    return this.#now + this.#election.timeout() + deference
+    if (this.nodeRole === 'witness') return this.#now + this.#election.timeout() + this.timing.maxElectionMs
+    return this.#now + this.#election.timeout(this.#preferred.turn(this.membership, this.#leader))
   }
 
   // ---- changes of role ----------------------------------------------------------------------------------------------
@@ -248,6 +295,8 @@ export class Raft {
       // leader while the lease that they gave may still be in force.
       this.#election.stickTo(leading.quorumSentMs(this.membership, this.#now))
     }
+    leading?.failReads(this.#outbox)
+    this.#outbox.transferWanted = undefined
     this.#role = 'follower'
     this.#leader = leader
     this.#leading = undefined
@@ -274,8 +323,13 @@ export class Raft {
     if (!this.#isAlone()) this.#election.dueMs += this.timing.maxElectionMs
   }
 
+  /** Whether the log has all that this node may ever have acknowledged, see `RaftOptions.demotedAtIndex`. */
+  get #remembers(): boolean {
+    return this.#log.lastIndex >= this.#demotedAtIndex
+  }
+
   #mayCampaign(): boolean {
-    if (this.#installing !== undefined || this.#now < this.#election.stalledUntilMs) return false
+    if (this.#installing !== undefined || this.#now < this.#election.stalledUntilMs || !this.#remembers) return false
     // A voter whose removal is in its log but not known to be committed may be the only one that can be elected
     // (§4.2.2).
     return this.#memberships.mayVote(this.id, this.#commitIndex)
@@ -352,6 +406,7 @@ export class Raft {
   /** Takes in one message. Malformed ones are dropped and counted. */
   step(message: Message, now: number): void {
     this.#advance(now)
+    if (this.#lostMemory) return
     if (!isValidMessage(message, this.id)) {
       this.#invalidMessages += 1
       return
@@ -388,7 +443,7 @@ export class Raft {
       case 'vote':
         // Stickiness covers the term as well: a node that is cut off from the leader, or was removed, must not end a
         // leadership by asking (rule 3, §4.2.3). A transfer's election was asked for by the leader itself.
-        if (!message.transfer && this.#sticks()) return false
+        if ((!message.transfer && this.#sticks()) || !this.#remembers) return false
         this.#becomeFollower(message.term, '')
         return true
       case 'timeout-now':
@@ -433,7 +488,7 @@ export class Raft {
   }
 
   #onPreVote(message: Message & { type: 'pre-vote' }): void {
-    const granted = message.term > this.#term && this.#role !== 'leader' && !this.#sticks()
+    const granted = this.#remembers && message.term > this.#term && this.#role !== 'leader' && !this.#sticks()
       && this.#now >= this.#election.graceUntilMs && this.#isUpToDate(message.lastIndex, message.lastTerm)
     // A refusal carries this node's own term: a candidate that is behind catches up and can then be granted.
     this.#outbox.send({
@@ -454,7 +509,7 @@ export class Raft {
 
   #onVote(message: Message & { type: 'vote' }): void {
     const granted = this.#vote === message.from || (
-      this.#vote === '' && this.#leader === '' && this.#leading === undefined
+      this.#remembers && this.#vote === '' && this.#leader === '' && this.#leading === undefined
       && (message.transfer || !this.#sticks()) && this.#isUpToDate(message.lastIndex, message.lastTerm)
     )
     if (granted) {
@@ -493,6 +548,7 @@ export class Raft {
 
   #onHeartbeat(message: Message & { type: 'heartbeat' }): void {
     if (!this.#acceptLeader(message.from)) return
+    if (message.commit > this.#log.lastIndex && this.#remembers) return this.#loseMemory()
     this.#commitTo(Math.min(message.commit, this.#log.lastIndex))
     this.#outbox.send({
       type: 'heartbeat-ack', from: this.id, to: message.from, term: this.#term,
@@ -500,8 +556,23 @@ export class Raft {
     })
   }
 
+  /**
+   * The commit index in a heartbeat is at most what this node has acknowledged to that leader in this term. Since then
+   * its log agrees with the leader's up to there, so nothing can have truncated it; and no snapshot replaces what agrees.
+   * So a log that is shorter now has been lost: by a disk that lied, or one that was put back. (An install under way has
+   * set the end of the log to the snapshot's, which is not below anything that was acknowledged to this leader.)
+   */
+  #loseMemory(): void {
+    this.#becomeFollower(this.#term, '')
+    this.#lostMemory = true
+    this.#outbox.lostMemory()
+  }
+
   #onHeartbeatAck(message: Message & { type: 'heartbeat-ack' }): void {
-    this.#leading?.acknowledged(message.from, message.sequence, message.lastIndex, this.#now)
+    const leading = this.#leading
+    if (leading === undefined) return
+    leading.acknowledged(message.from, message.sequence, message.lastIndex, this.#now)
+    leading.confirmReads(this.membership, this.#outbox)
   }
 
   #onTimeoutNow(message: Message & { type: 'timeout-now' }): void {
@@ -565,7 +636,15 @@ export class Raft {
         ? { ok: false, code: 'not-leader', detail: 'not the leader' }
         : { ok: false, code: 'invalid-membership', detail: next.detail }
     }
-    return this.propose([{ type: 'membership', data: encodeMembership(next.membership) }], now)
+    if (change.type === 'demote' && this.#leading !== undefined && change.peer.id === this.id) {
+      return { ok: false, code: 'invalid-membership', detail: 'a leader cannot demote itself' }
+    }
+    const result = this.propose([{ type: 'membership', data: encodeMembership(next.membership) }], now)
+    // Whatever it acknowledged is gone. What was counted by that stays true of the other voters, see README.md.
+    if (result.ok && change.type === 'demote') {
+      this.#leading?.replication.startAnew(change.peer.id, result.firstIndex, this.#now)
+    }
+    return result
   }
 
   #appendOwn(type: EntryType, data: Uint8Array): void {
@@ -693,7 +772,7 @@ export class Raft {
    */
   snapshotReceived(meta: SnapshotMeta, from: NodeId, now: number): 'install' | 'keep' | 'ignore' {
     this.#advance(now)
-    if (this.#leading !== undefined || this.#installing !== undefined) return 'ignore'
+    if (this.#leading !== undefined || this.#installing !== undefined || this.#lostMemory) return 'ignore'
     const reply = (index: number) => this.#outbox.sendDurable({
       type: 'snapshot-reply', from: this.id, to: from, term: this.#term, ok: true, index,
     })
@@ -788,7 +867,14 @@ export class Raft {
   transferTarget(to: NodeId | undefined, now: number): TransferResult {
     const leading = this.#leading
     if (leading === undefined) return { ok: false, detail: 'not the leader' }
-    return leading.transferTarget(this.membership, to, this.#avoidUntilMs, now)
+    return leading.transferTarget(this.membership, to, this.#preferred, now)
+  }
+
+  /** Who should lead when it can. Not before it is said; the driver says it at a start and whenever it changes. */
+  prefer(preference: Preference, now: number): void {
+    this.#advance(now)
+    const isOther = this.#preferred.set(preference)
+    if (isOther && this.#role === 'follower' && this.#leader === '') this.#election.dueMs = this.#nextElection()
   }
 
   /**
@@ -818,9 +904,21 @@ export class Raft {
     if (leading === undefined || leading.transfer !== undefined || this.#commitIndex < leading.noopIndex) return
     if (this.nodeRole !== 'witness') return
     const target = this.transferTarget(undefined, this.#now)
+    // The preferred node gets a moment to answer and to catch up.
+    const isEarly = this.#now < leading.electedMs + this.timing.heartbeatMs && this.#preferred.mayLead(this.membership)
+    if (target.ok && isEarly && target.to !== this.#preferred.id) return
     if (target.ok && this.#hasCaughtUp(leading, leading.replication.get(target.to)!)) {
       this.transfer(target.to, this.#now)
     }
+  }
+
+  /** Has the driver hand over to the preferred node: it must close the fence before (rule 4). */
+  #considerPreemption(): void {
+    const leading = this.#leading
+    if (leading === undefined || leading.transfer !== undefined || this.#commitIndex < leading.noopIndex) return
+    const progress = leading.replication.get(this.#preferred.id)
+    if (progress === undefined || !this.#hasCaughtUp(leading, progress)) return
+    if (this.#preferred.takesOver(this.membership, progress, this.#now)) this.#outbox.transferWanted = this.#preferred.id
   }
 
   /** Promotes one learner that has caught up (rule 8: one change at a time, after an entry of this term). */

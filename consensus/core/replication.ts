@@ -64,6 +64,11 @@ export class Replication {
     }
   }
 
+  /** The entry at `index` says that this peer has lost its log: forgets all that was known about it. */
+  startAnew(id: NodeId, index: number, now: number): void {
+    this.#peers.set(id, new Progress(index + 1, this.#retry, now, index))
+  }
+
   /** Gives up on what was lost, forgets peers that have left. */
   expire(now: number): void {
     for (const [id, progress] of this.#peers) {

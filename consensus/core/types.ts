@@ -23,6 +23,8 @@ export interface Peer {
   readonly address: string
   /** host:port of the node's API and console; empty for a witness. */
   readonly apiAddress: string
+  /** SHA-256 of its certificate: 64 lower-case hexadecimal digits. Absent in records of earlier versions. */
+  readonly fingerprint?: string
 }
 
 /** Who votes. Stored in log entries of type `membership` and in snapshot metadata. */
@@ -119,6 +121,16 @@ export interface Timing {
 /** The `balanced` profile. */
 export const balancedTiming: Timing = { heartbeatMs: 40, minElectionMs: 240, maxElectionMs: 320, leaseMs: 200 }
 
+/**
+ * The answer to a `read`. `ok`: whoever has applied up to `index` may answer with what was true when it was asked.
+ * Otherwise leadership was lost before that was certain: ask the next leader.
+ */
+export interface ReadResult {
+  readonly id: number
+  readonly index: number
+  readonly ok: boolean
+}
+
 export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader'
 
 /** What the driver must do after stepping, in this order: persist `hardState`, `append` and `install`; then send
@@ -135,6 +147,15 @@ export interface Ready {
   readonly afterPersist: readonly Message[]
   /** Newly committed range to hand to the state machine, or undefined. Only ever covers durable entries. */
   readonly committed: { readonly from: number; readonly to: number } | undefined
+  /** Reads that are decided; every accepted one appears once. */
+  readonly reads: readonly ReadResult[]
+  /** On a leader: the preferred node is ready to lead instead. Close the fence, then `transfer` to it (rule 4). */
+  readonly transferWanted: NodeId | undefined
+  /**
+   * True once: the leader has proved that this node acknowledged entries that are not in its log any more. From then on
+   * it says nothing and votes for nobody; it must be repaired (demoted and begun anew).
+   */
+  readonly lostMemory: boolean
   /** Set when role, term or leader changed. */
   readonly change: { readonly role: Role; readonly term: number; readonly leader: NodeId } | undefined
 }

@@ -5,8 +5,9 @@
  * After every event the invariants of the design are checked: one leader a term, logs that match, nothing committed is
  * ever lost or different, and never two unexpired leases *by true time*, whatever the nodes' own clocks say.
  */
-import { isVoter } from '../core/membership.ts'
+import { emptyMembership, find, isVoter } from '../core/membership.ts'
 import { Raft } from '../core/raft.ts'
+import type { Preference } from '../core/raft.ts'
 import { balancedTiming } from '../core/types.ts'
 import type { Entry, HardState, Membership, Message, NodeId, Peer, Ready, SnapshotMeta, Timing } from '../core/types.ts'
 
@@ -50,7 +51,7 @@ interface Write {
 
 export interface Host {
   readonly id: NodeId
-  readonly disk: Disk
+  disk: Disk
   /** Local milliseconds per true millisecond. */
   rate: number
   offsetMs: number
@@ -73,6 +74,18 @@ export interface Host {
   lapsedTerm: number
   /** The commit index with which it became leader. */
   commitAtElection: number
+  /** What it starts from without a snapshot: the founding membership, or nobody after its disk was lost. */
+  initialMembership: Membership
+  /** It has lost its disk and stays silent until the entry at this index and term, its demotion, has committed. */
+  repair: { index: number; term: number } | undefined
+  /** The committed entry that made it a learner again after the last loss. */
+  demotedAtIndex: number
+  /** Its disk may have lost what was acknowledged: a test did that on purpose. */
+  mayHaveLostMemory: boolean
+  /** The first life after the last loss of its disk. */
+  lostLife: number
+  /** Undecided reads, and what each must see. */
+  readonly reads: Map<number, number>
 }
 
 export interface NetworkFaults {
@@ -98,6 +111,8 @@ export interface ClusterOptions {
 
 interface Committed {
   readonly term: number
+  /** The term of the first host that knew, so that the leader who committed it was of this term or an earlier one. */
+  readonly committedTerm: number
   readonly type: Entry['type']
   readonly text: string
 }
@@ -116,6 +131,8 @@ export class Cluster {
   readonly hosts = new Map<NodeId, Host>()
   readonly network: NetworkFaults
   diskMs: readonly [number, number]
+  /** Every host is told so when it starts. */
+  preference: Preference | undefined
   /** True time in milliseconds. */
   now = 0
   /** Everything that was ever handed to any state machine; index 0 is unused. */
@@ -125,7 +142,9 @@ export class Cluster {
   /** A scripted test may drop a message (`drop`) or delay it (milliseconds). */
   intercept: ((message: Message) => 'drop' | number | undefined) | undefined
   /** Counts lease intervals, elections won and so on, so that a test can see that something happened at all. */
-  readonly counts = { elections: 0, leases: 0, committed: 0, installs: 0, transfers: 0, crashes: 0 }
+  readonly counts = {
+    elections: 0, leases: 0, committed: 0, installs: 0, transfers: 0, crashes: 0, reads: 0, repairs: 0, preemptions: 0,
+  }
   readonly #membership: Membership
   readonly #cut = new Set<string>()
   readonly #leaders = new Map<number, NodeId>()
@@ -153,6 +172,8 @@ export class Cluster {
       rate: 1, offsetMs: 0, diskFactor: 1, raft: undefined, paused: undefined, memory: [], writes: [], life: 0,
       wakeAtMs: Infinity,
       appliedIndex: 0, appliedMembership: this.#membership, leaseUntilMs: -Infinity, lapsedTerm: 0, commitAtElection: 0,
+      initialMembership: this.#membership, repair: undefined, demotedAtIndex: 0, mayHaveLostMemory: false, lostLife: 0,
+      reads: new Map(),
     }
     this.hosts.set(id, host)
     return host
@@ -172,19 +193,20 @@ export class Cluster {
 
   start(id: NodeId): void {
     const host = this.host(id)
-    if (host.raft !== undefined) return
+    if (host.raft !== undefined || host.repair !== undefined) return
     host.life += 1
     const { disk } = host
     host.memory = [...disk.entries]
     host.writes = []
     host.paused = undefined
     host.appliedIndex = disk.snapshot?.index ?? 0
-    host.appliedMembership = disk.snapshot?.membership ?? this.#membership
+    host.appliedMembership = disk.snapshot?.membership ?? host.initialMembership
     host.raft = new Raft({
       id, timing: this.timing, random: this.random, now: this.#local(host), hardState: disk.hardState,
-      membership: this.#membership, snapshot: disk.snapshot,
+      membership: host.initialMembership, snapshot: disk.snapshot, demotedAtIndex: host.demotedAtIndex,
       entries: disk.entries.map(({ index, term, type, data }) => ({ index, term, type, bytes: data.length, data })),
     })
+    if (this.preference !== undefined) host.raft.prefer(this.preference, this.#local(host))
     this.note(id, `starts at term ${disk.hardState.term} with ${disk.entries.length} entries`)
     this.#pump(host)
   }
@@ -202,6 +224,58 @@ export class Cluster {
     host.raft = undefined
     host.paused = undefined
     host.writes = []
+    host.reads.clear()
+  }
+
+  /**
+   * The disk is gone, and with it log, term and vote. As the driver does, the machine notices, is silent, has whoever
+   * leads demote it, and begins anew when that has committed. Nothing that an earlier life sent or was sent arrives
+   * after that: streams and session keys die with the process.
+   */
+  wipe(id: NodeId): void {
+    const host = this.host(id)
+    this.crash(id)
+    this.note(id, 'loses its disk')
+    this.counts.repairs += 1
+    host.life += 1
+    host.lostLife = host.life
+    host.disk = { hardState: { term: 0, vote: '' }, snapshot: undefined, entries: [] }
+    host.initialMembership = emptyMembership
+    host.repair = { index: 0, term: -1 }
+    this.#repair(host)
+  }
+
+  /** A disk that lied: the last `count` entries are gone after a restart, and the node does not know. */
+  loseTail(id: NodeId, count: number): void {
+    const host = this.host(id)
+    this.crash(id)
+    const { entries } = host.disk
+    entries.splice(Math.max(entries.length - count, 0))
+    host.mayHaveLostMemory = true
+    this.note(id, `loses ${count} entries`)
+    this.start(id)
+  }
+
+  #repair(host: Host): void {
+    const { id, repair } = host
+    if (repair === undefined) return
+    const committed = this.history[repair.index]
+    if (repair.index > 0 && committed?.term === repair.term) {
+      host.disk.hardState = { term: repair.term, vote: '' }
+      host.demotedAtIndex = repair.index
+      host.repair = undefined
+      host.mayHaveLostMemory = false
+      this.note(id, 'was demoted and begins anew')
+      return this.start(id)
+    }
+    const leader = this.leader === undefined ? undefined : this.raft(this.leader)
+    const peer = leader && find(leader.membership, id)
+    if (leader !== undefined && committed === undefined && peer !== undefined
+      && leader.termAt(repair.index) !== repair.term
+      && this.change(leader.id, { type: 'demote', peer }) === undefined) {
+      host.repair = { index: leader.membershipIndex, term: leader.term }
+    } else if (committed !== undefined) host.repair = { index: 0, term: -1 }
+    this.at(20, () => this.#repair(host))
   }
 
   /** Freezes the process; its clock runs on. */
@@ -258,6 +332,17 @@ export class Cluster {
     if (host.raft === undefined || host.paused !== undefined) return 'down'
     const result = host.raft.changeMembership(change, this.#local(host))
     if (result.ok) this.note(id, `proposes ${JSON.stringify(change)} at ${result.firstIndex}`)
+    this.#pump(host)
+    return result.ok ? undefined : result.code
+  }
+
+  /** Asks for an index to read at; the refusal's code if it is refused. */
+  read(id: NodeId): string | undefined {
+    const host = this.host(id)
+    if (host.raft === undefined || host.paused !== undefined) return 'down'
+    const mustSee = this.history.length - 1
+    const result = host.raft.read(this.#local(host))
+    if (result.ok) host.reads.set(result.id, mustSee)
     this.#pump(host)
     return result.ok ? undefined : result.code
   }
@@ -431,6 +516,24 @@ export class Cluster {
       host.writes.push({ ready })
       if (host.writes.length === 1) this.#write(host)
     }
+    const { transferWanted } = ready
+    if (transferWanted !== undefined) {
+      this.counts.preemptions += 1
+      // The driver closes the fence first, which takes a moment.
+      this.#later(host, 1, () => void this.transfer(host.id, transferWanted))
+    }
+    if (ready.lostMemory) {
+      if (!host.mayHaveLostMemory) return this.fail(`${host.id} believes that it has lost its memory`)
+      this.note(host.id, 'knows that it has lost its memory')
+    }
+    for (const { id, index, ok } of ready.reads) {
+      const mustSee = host.reads.get(id)
+      if (mustSee === undefined) return this.fail(`${host.id} answers read ${id}, which waits for no answer`)
+      host.reads.delete(id)
+      if (!ok) continue
+      this.counts.reads += 1
+      if (index < mustSee) this.fail(`${host.id} reads at ${index} what was asked when ${mustSee} was committed`)
+    }
     if (ready.committed !== undefined) this.#apply(host, ready.committed.from, ready.committed.to)
   }
 
@@ -497,7 +600,7 @@ export class Cluster {
         if (this.history.length !== index) {
           this.fail(`${host.id} commits ${index}, but ${this.history.length} was never committed`)
         }
-        this.history.push({ term: entry.term, type: entry.type, text })
+        this.history.push({ term: entry.term, committedTerm: host.raft!.term, type: entry.type, text })
         this.counts.committed += 1
       } else if (known.term !== entry.term || known.text !== text || known.type !== entry.type) {
         this.fail(`${host.id} applies ${index} as ${entry.term}:${text}, committed was ${known.term}:${known.text}`)
@@ -534,6 +637,8 @@ export class Cluster {
     const delay = () => (typeof verdict === 'number' ? verdict : low + this.random() * (high - low))
       + (this.random() < this.network.straggle ? this.random() * 1000 : 0)
     const copies = this.random() < this.network.duplicate ? 2 : 1
+    const { life } = host
+    const targetLife = this.hosts.get(sent.to)?.life ?? 0
     for (let copy = 0; copy < copies; copy += 1) {
       const delayMs = delay()
       // A snapshot takes longer, and the sender's transport notices whether it got through.
@@ -548,6 +653,7 @@ export class Cluster {
       this.#schedule(this.now + delayMs + (sent.type === 'snapshot' ? 20 : 0), () => {
         const target = this.hosts.get(sent.to)
         if (target?.raft === undefined || wire()) return
+        if (life < host.lostLife || targetLife < target.lostLife) return
         this.#later(target, 0, () => this.#deliver(target, sent))
       })
     }
@@ -584,10 +690,11 @@ export class Cluster {
     if (known !== undefined) this.fail(`two leaders in term ${raft.term}: ${known} and ${host.id}`)
     this.#leaders.set(raft.term, host.id)
     this.counts.elections += 1
-    // Leader completeness: everything committed in earlier terms is in its log.
+    // Leader completeness: everything committed in earlier terms is in its log. (Not: everything *of* earlier terms; a
+    // frozen candidate may learn of its election when a later leader has committed more of those.)
     for (let index = this.history.length - 1; index > 0; index -= 1) {
-      const { term } = this.history[index]!
-      if (term >= raft.term) continue
+      const { term, committedTerm } = this.history[index]!
+      if (committedTerm >= raft.term) continue
       if (index >= raft.firstIndex && raft.termAt(index) !== term) {
         this.fail(`leader ${host.id} lacks committed entry ${index} of term ${term}`)
       }
@@ -612,7 +719,7 @@ export class Cluster {
     if (last?.index !== raft.lastIndex) return
     const entry = host.memory.findLast(({ type }) => type === 'membership')
     const expected = entry === undefined
-      ? JSON.stringify(host.disk.snapshot?.membership ?? this.#membership) : decoder.decode(entry.data)
+      ? JSON.stringify(host.disk.snapshot?.membership ?? host.initialMembership) : decoder.decode(entry.data)
     const index = entry?.index ?? 0
     if (index >= raft.snapshotIndex && JSON.stringify(raft.membership) !== expected) {
       this.fail(`${host.id} goes by ${JSON.stringify(raft.membership)}, its log says ${expected}`)
@@ -652,6 +759,7 @@ export class Cluster {
     const raft = host.raft!
     this.#checkElection(host)
     if (raft.violations > 0) this.fail(`${host.id} refused a message that contradicts what is committed or elected`)
+    if (raft.role !== 'leader' && host.reads.size > 0) this.fail(`${host.id} leads no more and leaves reads unanswered`)
     if (raft.invalidMessages > 0 && this.intercept === undefined) this.fail(`${host.id} got a malformed message`)
     const commits = raft.role === 'leader' && raft.commitIndex > host.commitAtElection
     if (commits && raft.termAt(raft.commitIndex) !== raft.term) {

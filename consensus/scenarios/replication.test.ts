@@ -231,6 +231,28 @@ test('bug of others: a follower stays in probe because the one probe was lost', 
   t.true(probes >= 8, `${probes} probes`)
 })
 
+test('a peer that refuses what it has acknowledged is not asked again with every refusal', t => {
+  const leader = new Solo('a', members('a', 'b'))
+  leader.lead('b')
+  leader.acknowledge('b')
+  propose(leader, 1)
+  leader.flush()
+  leader.pass(timing.maxElectionMs - 1)
+  let probes = 0
+  for (let i = 0; i < 50; i += 1) {
+    const sent = leader.flush()
+    for (const { prevIndex } of only(sent, 'append')) {
+      probes += 1
+      t.is(prevIndex, 1)
+    }
+    for (const { sequence } of only(sent, 'heartbeat')) leader.beat('b', sequence)
+    const { term } = leader.raft
+    leader.hear('b', { type: 'append-reply', term, ok: false, matchIndex: 1, hintIndex: 0, hintTerm: 0 })
+    leader.pass(4)
+  }
+  t.true(probes >= 2 && probes <= 4, `${probes} probes in 200 ms`)
+})
+
 test('lost acknowledgements alone do not stop a peer', t => {
   const cluster = new Cluster({ membership: members('a', 'b') })
   const leader = cluster.settle()

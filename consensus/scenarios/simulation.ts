@@ -44,6 +44,10 @@ export function simulate(seed: number): Outcome {
         : { delayMs: [0.1, pick([1, 5, 30])], loss: pick([0, 0.02, 0.2]), duplicate: 0.1, straggle: pick([0, 0.02]) },
     diskMs: [0.1, pick([1, 5, 30])],
   })
+  cluster.preference = pick([
+    undefined, undefined, { preferred: 'a', preempt: false, preemptDelayMs: 0 },
+    { preferred: 'a', preempt: true, preemptDelayMs: pick([0, 200, 1000]) },
+  ])
   for (const host of cluster.hosts.values()) {
     host.rate = pick([1 - drift, 1, 1 + drift, between(1 - drift, 1 + drift)])
     host.offsetMs = between(0, 1e6)
@@ -54,6 +58,8 @@ export function simulate(seed: number): Outcome {
   const spare = ['x', 'y']
   let proposals = 0
   let heldOut: NodeId[] = []
+
+  const repairing = () => [...cluster.hosts.values()].some(host => host.repair !== undefined)
 
   const actions: readonly [weight: number, run: (id: NodeId) => void][] = [
     [10, id => {
@@ -82,6 +88,16 @@ export function simulate(seed: number): Outcome {
       cluster.diskMs = [1, pick([50, 400])]
       cluster.at(between(100, 800), () => { cluster.diskMs = fastDisk })
     }],
+    [6, id => {
+      for (let i = 0; i < 2; i += 1) cluster.read(id)
+    }],
+    [2, id => {
+      // One at a time, and only where the others are a majority and stay one: else nothing may go on without it.
+      const leader = cluster.leader === undefined ? undefined : cluster.raft(cluster.leader)
+      if (leader === undefined || repairing() || leader.termAt(leader.commitIndex) !== leader.term) return
+      if (leader.membershipIndex > leader.commitIndex || leader.membership.voters.length < 3) return
+      if (find(leader.membership, id) !== undefined) cluster.wipe(id)
+    }],
     [1, id => {
       const { raft, offsetMs, rate } = cluster.host(id)
       if (raft?.requestSnapshot(offsetMs + cluster.now * rate) === true) cluster.tickNow(id)
@@ -101,7 +117,7 @@ export function simulate(seed: number): Outcome {
       const known = [...cluster.hosts.keys()]
       const gone = known.filter(name => find(raft.membership, name) === undefined)
       if (gone.length > 0 && random() < 0.6) cluster.change(id, { type: 'add-learner', peer: peer(pick(gone)) })
-      else cluster.change(id, { type: 'remove', id: pick(known) })
+      else if (!repairing()) cluster.change(id, { type: 'remove', id: pick(known) })
     }],
   ]
   const total = actions.reduce((sum, [weight]) => sum + weight, 0)
@@ -126,6 +142,11 @@ export function simulate(seed: number): Outcome {
 
   cluster.heal()
   cluster.diskMs = fastDisk
+  // A disk that is too slow to lead stays slow only if it is certain that others can lead instead.
+  const slow = [...cluster.hosts.values()].filter(host => fastDisk[1] * host.diskFactor >= balancedTiming.minElectionMs)
+  const original = [...cluster.hosts.values()].every(({ raft, disk }) => raft !== undefined && raft.membershipIndex === 0
+    && disk.snapshot === undefined)
+  if (!original || slow.length * 2 >= cluster.hosts.size) for (const host of slow) host.diskFactor = 3
   Object.assign(cluster.network, { loss: 0, straggle: 0, duplicate: 0, delayMs: [0.2, 1] })
   for (const id of cluster.hosts.keys()) {
     cluster.resume(id)
@@ -143,8 +164,18 @@ export function simulate(seed: number): Outcome {
     const { leader } = cluster
     return leader !== undefined && cluster.propose(leader, `last${seed}`) === undefined
   }, 3000, 'a proposal is accepted')
+  cluster.until(() => [...cluster.hosts.values()].every(host => host.reads.size === 0), 1000, 'reads are answered')
   cluster.converge(5000)
   cluster.until(() => cluster.leader !== undefined
     && cluster.raft(cluster.leader).membership.learners.length === 0, 3000, 'learners are promoted')
+  const { preferred, preempt } = cluster.preference ?? {}
+  const isAble = () => {
+    const { leader } = cluster
+    const voter = cluster.raft(leader!).membership.voters.find(({ id }) => id === preferred)
+    return voter?.role === 'node' && fastDisk[1] * cluster.host(voter.id).diskFactor < balancedTiming.minElectionMs / 2
+  }
+  if (preempt === true && isAble()) {
+    cluster.until(() => cluster.leader === preferred, balancedTiming.maxElectionMs * 30, 'the preferred node leads')
+  }
   return { cluster, proposals }
 }

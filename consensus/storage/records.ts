@@ -5,8 +5,11 @@
  *     s            state: sequence, term, vote, log bounds, commit index — one record, rewritten with every write
  *     e + u64      log entry at that index (big-endian, so that the order of keys is the order of the log)
  *     p            which snapshot is current
- *     c + u32 u32  snapshot chunk: generation, number
+ *     d            which snapshot is being received
  *     o            owner: cluster and node to which this log belongs
+ *
+ * The payload of a snapshot is a file of chunks, each with a head (CRC-32 over its number and data, length); all but the last
+ * have the same length, so that the place of each is known.
  */
 import { Buffer } from 'node:buffer'
 import { crc32 } from 'node:zlib'
@@ -27,34 +30,67 @@ export interface StateRecord {
 }
 
 export interface SnapshotRecord {
-  readonly generation: number
+  /** Where its chunks are. */
+  readonly file: number
   readonly chunks: number
   /** Of the whole payload, hex. */
   readonly sha256: string
   readonly meta: SnapshotMeta
 }
 
+/** What makes a stored snapshot the same as another one: its content, so that any node that has it can go on sending it. */
+export interface SnapshotIdentity {
+  readonly index: number
+  readonly term: number
+  /** Of the whole payload. */
+  readonly bytes: number
+  /** Of the whole payload, hex. */
+  readonly sha256: string
+}
+
+/** A snapshot that is being received. How much of it is there the chunks themselves tell. */
+export interface DraftRecord {
+  readonly file: number
+  readonly identity: SnapshotIdentity
+}
+
 export interface OwnerRecord {
   readonly clusterId: string
   readonly nodeId: string
+  /** How often the cluster had been recovered (`haechi recover`) when this was written; absent: never. */
+  readonly generation?: number
 }
 
-/** The stored log cannot be trusted or used. The message says what is wrong, for the operator. */
+/**
+ * The stored log cannot be trusted or used. The message says what is wrong, for the operator. `damaged`: what was stored
+ * is not there any more as it was, so that only another member can give it back. `unusable`: it may be whole, but cannot
+ * be used as it is (another process has it, it is another node's, the disk does not answer, a later version has written it:
+ * what its checksum confirms is as it was written).
+ */
 export class StorageError extends Error {
   override readonly name = 'StorageError'
+  readonly kind: 'damaged' | 'unusable'
+
+  constructor(message: string, kind: 'damaged' | 'unusable' = 'damaged') {
+    super(message)
+    this.kind = kind
+  }
 }
 
-/** The largest piece of a snapshot that is stored or sent as one, bytes. */
+/** Every chunk of a snapshot but the last has this many bytes, on disk and on the wire. */
 export const maxChunkBytes = 256 * 1024
 
 export const stateKey = Buffer.from('s')
 export const snapshotKey = Buffer.from('p')
+export const draftKey = Buffer.from('d')
 export const ownerKey = Buffer.from('o')
 
 const entryTypes: readonly EntryType[] = ['noop', 'command', 'membership']
 const formatVersion = 1
 /** crc32, term, type. */
 const entryHeadBytes = 4 + 8 + 1
+/** crc32, length. */
+const chunkHeadBytes = 4 + 4
 const stateHeadBytes = 4 + 1 + 6 * 8 + 1
 
 export function entryKey(index: number): Buffer {
@@ -70,14 +106,6 @@ export function indexOfKey(key: Uint8Array): number {
   return view.readUInt32BE(1) * 2 ** 32 + view.readUInt32BE(5)
 }
 
-export function chunkKey(generation: number, number: number): Buffer {
-  const key = Buffer.allocUnsafe(9)
-  key[0] = 0x63
-  key.writeUInt32BE(generation, 1)
-  key.writeUInt32BE(number, 5)
-  return key
-}
-
 export function encodeEntry(entry: Entry, key: Buffer): Buffer {
   const value = Buffer.allocUnsafe(entryHeadBytes + entry.data.length)
   writeNumber(value, entry.term, 4)
@@ -91,7 +119,7 @@ export function decodeEntry(key: Uint8Array, value: Uint8Array): Entry {
   const index = indexOfKey(key)
   const view = open(key, value, entryHeadBytes, `log entry ${index}`)
   const type = entryTypes[view[12]!]
-  if (type === undefined) throw new StorageError(`log entry ${index} has an unknown type ${view[12]}`)
+  if (type === undefined) throw new StorageError(`log entry ${index} has an unknown type ${view[12]}`, 'unusable')
   return { index, term: readNumber(view, 4), type, data: view.subarray(entryHeadBytes) }
 }
 
@@ -112,7 +140,7 @@ export function encodeState(state: StateRecord): Buffer {
 
 export function decodeState(value: Uint8Array): StateRecord {
   const view = open(stateKey, value, stateHeadBytes, 'the record of term and vote')
-  if (view[4] !== formatVersion) throw new StorageError(`the log has format ${view[4]}, this version of Haechi knows ${formatVersion}`)
+  if (view[4] !== formatVersion) throw new StorageError(`the log has format ${view[4]}, this version of Haechi knows ${formatVersion}`, 'unusable')
   if (view.length !== stateHeadBytes + view[53]!) throw new StorageError('the record of term and vote has a wrong length')
   return {
     sequence: readNumber(view, 5),
@@ -124,14 +152,37 @@ export function decodeState(value: Uint8Array): StateRecord {
   }
 }
 
-export function encodeChunk(key: Buffer, data: Uint8Array): Buffer {
-  const value = Buffer.allocUnsafe(4 + data.length)
-  value.set(data, 4)
-  return seal(key, value)
+/** Where a chunk starts in its file, bytes. */
+export function chunkOffset(number: number): number {
+  return number * storedChunkBytes
 }
 
-export function decodeChunk(key: Buffer, value: Uint8Array): Buffer {
-  return open(key, value, 4, `snapshot chunk ${key.readUInt32BE(5)}`).subarray(4)
+/** The most that one chunk takes in its file. */
+export const storedChunkBytes = chunkHeadBytes + maxChunkBytes
+
+/** CRC-32 over the number of a chunk and its data: one in the wrong place is noticed, too. */
+export function chunkChecksum(number: number, data: Uint8Array): number {
+  const place = Buffer.allocUnsafe(4)
+  place.writeUInt32BE(number)
+  return crc32(data, crc32(place))
+}
+
+export function encodeChunk(number: number, data: Uint8Array): Buffer {
+  const stored = Buffer.allocUnsafe(chunkHeadBytes + data.length)
+  stored.writeUInt32BE(chunkChecksum(number, data), 0)
+  stored.writeUInt32BE(data.length, 4)
+  stored.set(data, chunkHeadBytes)
+  return stored
+}
+
+/** `stored` may be longer than the chunk. Undefined when the chunk is not there or damaged. */
+export function decodeChunk(number: number, stored: Uint8Array): Buffer | undefined {
+  const view = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength)
+  if (view.length < chunkHeadBytes) return undefined
+  const end = chunkHeadBytes + view.readUInt32BE(4)
+  if (end === chunkHeadBytes || end > view.length) return undefined
+  const data = view.subarray(chunkHeadBytes, end)
+  return view.readUInt32BE(0) === chunkChecksum(number, data) ? data : undefined
 }
 
 export function encodeSnapshot(record: SnapshotRecord): Buffer {
@@ -140,12 +191,28 @@ export function encodeSnapshot(record: SnapshotRecord): Buffer {
 
 export function decodeSnapshot(value: Uint8Array): SnapshotRecord {
   const record = openJson(snapshotKey, value, 'the snapshot record') as Partial<SnapshotRecord>
-  const { generation, chunks, sha256, meta } = record
-  if (!isCount(generation) || !isCount(chunks) || typeof sha256 !== 'string' || typeof meta !== 'object'
+  const { file, chunks, sha256, meta } = record
+  if (!isCount(file) || !isCount(chunks) || typeof sha256 !== 'string' || typeof meta !== 'object'
     || !isCount(meta.index) || !isCount(meta.term) || !isCount(meta.bytes) || !isMembership(meta.membership)) {
-    throw new StorageError('the snapshot record is not understood')
+    throw new StorageError('the snapshot record is not understood', 'unusable')
   }
   return record as SnapshotRecord
+}
+
+export function encodeDraft(record: DraftRecord): Buffer {
+  return sealJson(draftKey, record)
+}
+
+/** Undefined when it is damaged: a draft is only worth the time that it saves. */
+export function decodeDraft(value: Uint8Array): DraftRecord | undefined {
+  try {
+    const { file, identity } = openJson(draftKey, value, 'the draft record') as Partial<DraftRecord>
+    if (!isCount(file) || typeof identity?.sha256 !== 'string') return undefined
+    const { index, term, bytes, sha256 } = identity
+    return isCount(index) && isCount(term) && isCount(bytes) ? { file, identity: { index, term, bytes, sha256 } } : undefined
+  } catch {
+    return undefined
+  }
 }
 
 export function encodeOwner(owner: OwnerRecord): Buffer {
@@ -154,7 +221,8 @@ export function encodeOwner(owner: OwnerRecord): Buffer {
 
 export function decodeOwner(value: Uint8Array): OwnerRecord {
   const owner = openJson(ownerKey, value, 'the owner record') as Partial<OwnerRecord>
-  if (typeof owner.clusterId !== 'string' || typeof owner.nodeId !== 'string') throw new StorageError('the owner record is not understood')
+  if (typeof owner.clusterId !== 'string' || typeof owner.nodeId !== 'string'
+    || (owner.generation !== undefined && !isCount(owner.generation))) throw new StorageError('the owner record is not understood', 'unusable')
   return owner as OwnerRecord
 }
 
@@ -169,7 +237,7 @@ function sealJson(key: Buffer, record: unknown): Buffer {
 function openJson(key: Buffer, value: Uint8Array, what: string): Record<string, unknown> {
   const view = open(key, value, 4, what)
   const record: unknown = JSON.parse(view.toString('utf8', 4))
-  if (typeof record !== 'object' || record === null) throw new StorageError(`${what} is not understood`)
+  if (typeof record !== 'object' || record === null) throw new StorageError(`${what} is not understood`, 'unusable')
   return record as Record<string, unknown>
 }
 

@@ -1,11 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { ClassicLevel } from 'classic-level'
 import { encodeMembership } from '../core/membership.ts'
 import type { Entry, Membership } from '../core/types.ts'
-import { chunkKey, decodeEntry, encodeEntry, entryKey, snapshotKey, stateKey } from './records.ts'
+import { chunkOffset, decodeEntry, draftKey, encodeEntry, entryKey, maxChunkBytes, snapshotKey, stateKey } from './records.ts'
 import { createLog, openLog } from './level.ts'
 import { StorageError, type LogStorage } from './storage.ts'
 
@@ -98,7 +99,16 @@ test('a write with a gap is a bug and changes nothing', async (t) => {
   t.is(storage.hardState.term, 0)
 })
 
-const damages: readonly [string, RegExp, (db: ClassicLevel<Uint8Array, Uint8Array>) => Promise<void>][] = [
+/** The file of a snapshot's payload. */
+const payload = (path: string, file: number) => join(path, 'snapshots', String(file))
+
+async function flipPayload(path: string, file: number, at: number): Promise<void> {
+  const data = await readFile(payload(path, file))
+  data[at]! ^= 1
+  await writeFile(payload(path, file), data)
+}
+
+const damages: readonly [string, RegExp, (db: ClassicLevel<Uint8Array, Uint8Array>, path: string) => Promise<void>][] = [
   ['a flipped bit in an entry', /log entry 5 is damaged/, (db) => flip(db, entryKey(5), -1)],
   ['a flipped bit in an entry\'s term', /log entry 5 is damaged/, (db) => flip(db, entryKey(5), 11)],
   ['an entry in another one\'s place', /log entry 5 is damaged/, async (db) => db.put(entryKey(5), (await db.get(entryKey(6)))!)],
@@ -108,8 +118,11 @@ const damages: readonly [string, RegExp, (db: ClassicLevel<Uint8Array, Uint8Arra
   ['a flipped bit in term and vote', /term and vote is damaged/, (db) => flip(db, stateKey, 20)],
   ['a changed vote', /term and vote is damaged/, (db) => flip(db, stateKey, -1)],
   ['no record of term and vote', /term and vote is missing/, (db) => db.del(stateKey)],
-  ['a flipped bit in the snapshot', /snapshot chunk 1 is damaged/, (db) => flip(db, chunkKey(1, 1), 100)],
-  ['a missing part of the snapshot', /snapshot chunk 1 is missing/, (db) => db.del(chunkKey(1, 1))],
+  ['a flipped bit in the snapshot', /snapshot chunk 1 is damaged/, (_db, path) => flipPayload(path, 1, chunkOffset(1) + 100)],
+  ['a flipped bit in the length of a chunk', /snapshot chunk 0 is damaged/, (_db, path) => flipPayload(path, 1, 7)],
+  ['a snapshot that was cut off', /snapshot chunk 1 is damaged/, (_db, path) => truncate(payload(path, 1), chunkOffset(1) + 5000)],
+  ['a missing part of the snapshot', /snapshot chunk 1 is missing/, (_db, path) => truncate(payload(path, 1), chunkOffset(1))],
+  ['no payload of the snapshot', /snapshot chunk 0 is missing/, (_db, path) => rm(payload(path, 1))],
   ['a flipped bit in the snapshot record', /snapshot record is damaged/, (db) => flip(db, snapshotKey, 30)],
   ['a term below the log\'s', /the log has term 1, but the recorded term is 0/, async (db) => {
     const { encodeState } = await import('./records.ts')
@@ -125,7 +138,7 @@ for (const [what, error, change] of damages) {
     await draft.finish()
     await storage.adoptSnapshot(draft, { index: 4, term: 1, membership: membershipOf('n'), bytes: 600_000 }, { replaceLog: false })
     await storage.close()
-    await tamper(path, change)
+    await tamper(path, (db) => change(db, path))
     await t.throwsAsync(openLog(path, owner), { instanceOf: StorageError, message: error })
     // It was not opened, so it can be opened by somebody else.
     await tamper(path, async () => undefined)
@@ -142,7 +155,9 @@ test('refused: a log of another node, and one that is in use', async (t) => {
 
 async function content(storage: LogStorage): Promise<Buffer> {
   const parts: Uint8Array[] = []
-  for await (const chunk of storage.readSnapshot()!.chunks) parts.push(chunk)
+  const reading = storage.readSnapshot()!
+  for await (const chunk of reading.open(0)) parts.push(chunk)
+  reading.close()
   return Buffer.concat(parts)
 }
 
@@ -204,24 +219,96 @@ test('a snapshot that is being read outlives its successor; drafts that were not
     await storage.adoptSnapshot(draft, { index, term: 1, membership: membershipOf('n'), bytes: 600_000 }, { replaceLog: false })
   }
   await take(5, 1)
-  const reading = storage.readSnapshot()!.chunks[Symbol.asyncIterator]()
-  const first = await reading.next()
+  const reading = storage.readSnapshot()!
   await take(6, 2)
-  const second = await reading.next()
-  t.is((first.value as Uint8Array)[0], 1)
-  t.is((second.value as Uint8Array)[0], 1)
-  await reading.next()
-  await reading.next()
+  for (const from of [0, 2]) {
+    let bytes = 0
+    for await (const chunk of reading.open(from)) {
+      t.is(chunk[0], 1)
+      bytes += chunk.length
+    }
+    t.is(bytes, 600_000 - from * maxChunkBytes)
+  }
+  reading.close()
+  await take(7, 3)
   const abandoned = storage.beginSnapshot()
   await abandoned.write(Buffer.alloc(300_000, 3))
   await storage.close()
   const again = await openLog(path, owner)
-  t.is((await content(again))[0], 2)
+  t.is((await content(again))[0], 3)
   await again.close()
-  await tamper(path, async (db) => {
-    const chunks = (await db.keys({ gte: chunkKey(0, 0), lte: chunkKey(0xffffffff, 0xffffffff) }).all()).length
-    t.is(chunks, 3, 'only the current snapshot is left')
-  })
+  t.is((await readdir(join(path, 'snapshots'))).length, 1, 'only the current snapshot is left')
+})
+
+const identityOf = (data: Uint8Array, index = 50) => ({ index, term: 1, bytes: data.length, sha256: createHash('sha256').update(data).digest('hex') })
+const pieces = (data: Uint8Array, from = 0) =>
+  Array.from({ length: Math.ceil(data.length / maxChunkBytes) - from }, (_, at) => data.subarray((from + at) * maxChunkBytes, (from + at + 1) * maxChunkBytes))
+const large = Buffer.from(Array.from({ length: 1_200_000 }, (_, at) => (at * 7) % 253))
+
+test('a snapshot that was half received is gone on with after a restart, from the first chunk that is missing or damaged', async (t) => {
+  const { path, storage } = await fresh(t)
+  const identity = identityOf(large)
+  const draft = await storage.receiveSnapshot(identity)
+  t.is(draft.chunks, 0)
+  for (const piece of pieces(large).slice(0, 3)) await draft.write(piece)
+  await storage.close()
+  const reopen = async () => {
+    const again = await openLog(path, owner)
+    t.teardown(() => again.close())
+    return again
+  }
+  let again = await reopen()
+  t.deepEqual(again.draft, identity)
+  t.is((await again.receiveSnapshot(identity)).chunks, 3)
+  await again.close()
+  // A power failure leaves less than was written: the last chunk is torn, the one before holds zeroes.
+  const [file] = await readdir(join(path, 'snapshots'))
+  await truncate(payload(path, Number(file)), chunkOffset(2) + 100)
+  again = await reopen()
+  t.is((await again.receiveSnapshot(identity)).chunks, 2)
+  await again.close()
+  await flipPayload(path, Number(file), chunkOffset(1) + 9)
+  again = await reopen()
+  const rest = await again.receiveSnapshot(identity)
+  t.is(rest.chunks, 1)
+  for (const piece of pieces(large, 1)) await rest.write(piece)
+  await rest.finish()
+  t.is(rest.sha256, identity.sha256)
+  await again.adoptSnapshot(rest, { index: 50, term: 1, membership: membershipOf('n'), bytes: large.length }, { replaceLog: true, hardState: { term: 1, vote: '' } })
+  t.is(again.draft, undefined)
+  await again.close()
+  again = await reopen()
+  t.is(again.draft, undefined)
+  t.true((await content(again)).equals(large))
+})
+
+test('another snapshot starts from nothing, and what was there of the one before is removed', async (t) => {
+  const { path, storage } = await fresh(t)
+  const draft = await storage.receiveSnapshot(identityOf(large))
+  for (const piece of pieces(large).slice(0, 3)) await draft.write(piece)
+  const other = Buffer.from(large)
+  other[0]! ^= 1
+  for (const identity of [identityOf(other), { ...identityOf(other), index: 51 }, { ...identityOf(other), term: 2 }]) {
+    const next = await storage.receiveSnapshot(identity)
+    t.is(next.chunks, 0)
+    await next.write(pieces(other)[0]!)
+    t.is((await readdir(join(path, 'snapshots'))).length, 1)
+  }
+  await storage.dropDraft()
+  t.is(storage.draft, undefined)
+  t.deepEqual(await readdir(join(path, 'snapshots')), [])
+})
+
+test('a draft whose record is damaged is dropped, the log is not', async (t) => {
+  const { path, storage } = await fresh(t)
+  const draft = await storage.receiveSnapshot(identityOf(large))
+  await draft.write(pieces(large)[0]!)
+  await storage.close()
+  await tamper(path, (db) => flip(db, draftKey, -2))
+  const again = await openLog(path, owner)
+  t.teardown(() => again.close())
+  t.is(again.draft, undefined)
+  t.deepEqual(await readdir(join(path, 'snapshots')), [])
 })
 
 test('a record names its index, so that a swapped one is noticed', (t) => {

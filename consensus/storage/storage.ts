@@ -1,21 +1,22 @@
 /**
- * The durable log on an ordered key-value store: entries, term and vote, the current snapshot. What a promise of this module says is on disk
- * is on disk (`sync`). Writes go one at a time and are atomic; the caller batches (group commit).
+ * The durable log on an ordered key-value store and files: entries, term and vote, the current snapshot. What a promise of
+ * this module says is on disk is on disk (`sync`). Writes go one at a time and are atomic; the caller batches (group commit).
  *
  * Whatever is wrong with the stored data makes `open` fail with a `StorageError`: a voter that guesses what it has
  * promised is worse than one that is missing.
  */
-import { createHash } from 'node:crypto'
 import { decodeMembership, emptyMembership } from '../core/membership.ts'
 import type { Entry, EntryType, HardState, Membership, SnapshotMeta } from '../core/types.ts'
-import type { OwnerRecord, SnapshotRecord, StateRecord } from './records.ts'
+import type { DraftRecord, OwnerRecord, SnapshotIdentity, SnapshotRecord, StateRecord } from './records.ts'
 import {
-  chunkKey, decodeChunk, decodeEntry, decodeOwner, decodeSnapshot, decodeState, encodeChunk, encodeEntry, encodeOwner,
-  encodeSnapshot, encodeState, entryKey, maxChunkBytes, ownerKey, snapshotKey, stateKey, StorageError,
+  decodeDraft, decodeEntry, decodeOwner, decodeSnapshot, decodeState, draftKey, encodeDraft, encodeEntry, encodeOwner,
+  encodeSnapshot, encodeState, entryKey, ownerKey, snapshotKey, stateKey, StorageError,
 } from './records.ts'
+import { Draft, readChunks, type SnapshotDraft } from './snapshot-file.ts'
 import type { OpenStore, Operation, Store } from './store.ts'
 
-export { StorageError } from './records.ts'
+export { StorageError, type SnapshotIdentity } from './records.ts'
+export type { SnapshotDraft } from './snapshot-file.ts'
 
 /** What the core needs to know of a stored entry. */
 export interface StoredEntryInfo {
@@ -35,75 +36,20 @@ export interface LogWrite {
   readonly commitIndex: number
 }
 
-/** A snapshot that is being written and is not current yet. */
-export interface SnapshotDraft {
-  readonly bytes: number
-  /** Pieces of any size, in order. Each is durable when the promise resolves. */
-  write(data: Uint8Array): Promise<void>
-  /** Writes the rest. The draft can then be made current. */
-  finish(): Promise<void>
-  /** Forgets what was written. */
-  abort(): Promise<void>
-}
-
-class Draft implements SnapshotDraft {
-  readonly generation: number
-  readonly #put: (key: Uint8Array, value: Uint8Array) => Promise<void>
-  readonly #forget: (generation: number) => Promise<void>
-  readonly #hash = createHash('sha256')
-  #rest: Uint8Array[] = []
-  #restBytes = 0
-  bytes = 0
-  chunks = 0
-  sha256 = ''
-  /** Of the whole log, when the snapshot was begun. */
-  readonly logBytesAtStart: number
-
-  constructor(
-    generation: number, logBytes: number,
-    put: (key: Uint8Array, value: Uint8Array) => Promise<void>, forget: (generation: number) => Promise<void>,
-  ) {
-    this.generation = generation
-    this.logBytesAtStart = logBytes
-    this.#put = put
-    this.#forget = forget
-  }
-
-  async write(data: Uint8Array): Promise<void> {
-    this.#hash.update(data)
-    this.bytes += data.length
-    this.#rest.push(data)
-    this.#restBytes += data.length
-    if (this.#restBytes < maxChunkBytes) return
-    const all = this.#rest.length === 1 ? data : Buffer.concat(this.#rest)
-    let at = 0
-    for (; at + maxChunkBytes <= all.length; at += maxChunkBytes) await this.#chunk(all.subarray(at, at + maxChunkBytes))
-    this.#rest = at < all.length ? [all.subarray(at)] : []
-    this.#restBytes = all.length - at
-  }
-
-  async finish(): Promise<void> {
-    if (this.#restBytes > 0) await this.#chunk(Buffer.concat(this.#rest))
-    this.#rest = []
-    this.#restBytes = 0
-    this.sha256 = this.#hash.digest('hex')
-  }
-
-  async abort(): Promise<void> {
-    this.#rest = []
-    await this.#forget(this.generation)
-  }
-
-  async #chunk(data: Uint8Array): Promise<void> {
-    const key = chunkKey(this.generation, this.chunks)
-    await this.#put(key, encodeChunk(key, data))
-    this.chunks += 1
-  }
+/** The current snapshot as it was when it was asked for, even if another one replaces it; until `close`. */
+export interface SnapshotReading {
+  readonly meta: SnapshotMeta
+  /** Of the whole payload, hex. */
+  readonly sha256: string
+  /** The chunks from the given number on (0 is the first). Rejects with `StorageError` when one is damaged. */
+  open(fromChunk: number): AsyncIterable<Uint8Array>
+  close(): void
 }
 
 export class LogStorage {
   readonly #open: OpenStore
   readonly #owner: OwnerRecord
+  #generation = 0
   #store: Store
   #state: StateRecord
   #snapshot: SnapshotRecord | undefined
@@ -113,7 +59,9 @@ export class LogStorage {
   /** Bytes appended in this process plus what was found at the start: only differences matter. */
   #logBytes = 0
   #logBytesAtSnapshot = 0
-  #nextGeneration = 1
+  #draft: DraftRecord | undefined
+  #nextFile = 1
+  /** How many read each file. */
   readonly #readers = new Map<number, number>()
   /** The last write failed: LevelDB refuses further ones until it is opened again. */
   #broken = false
@@ -152,6 +100,10 @@ export class LogStorage {
     }
   }
 
+  /** How often the cluster has been recovered, as far as this log knows. */
+  get generation(): number {
+    return this.#generation
+  }
   get hardState(): HardState {
     return this.#state.hardState
   }
@@ -229,6 +181,30 @@ export class LogStorage {
   }
 
   /**
+   * For a node that goes on without the others (`recovery.ts`): appends, and begins another generation of the cluster, in
+   * one atomic, durable write. `entries` follow on the log.
+   */
+  recover(entries: readonly Entry[], hardState: HardState, generation: number): Promise<void> {
+    return this.#exclusive(async () => {
+      const { lastIndex } = this.#state
+      const operations: Operation[] = [{ type: 'put', key: ownerKey, value: encodeOwner({ ...this.#owner, generation }) }]
+      entries.forEach((entry, at) => {
+        if (entry.index !== lastIndex + 1 + at) throw new Error(`storage: entry ${entry.index} does not follow on ${lastIndex + at}`)
+        const key = entryKey(entry.index)
+        operations.push({ type: 'put', key, value: encodeEntry(entry, key) })
+      })
+      const state: StateRecord = {
+        ...this.#state, sequence: this.#state.sequence + 1, hardState, lastIndex: lastIndex + entries.length,
+      }
+      operations.push({ type: 'put', key: stateKey, value: encodeState(state) })
+      await this.#commit(operations)
+      this.#state = state
+      this.#generation = generation
+      for (const entry of entries) if (entry.type === 'membership') this.#rememberMembership(entry)
+    })
+  }
+
+  /**
    * Entries `from` to `to` (inclusive), as many as fit in `maxBytes` of payload but at least one. Empty when the first one
    * is not stored. Rejects with `StorageError` when one is damaged.
    */
@@ -260,9 +236,45 @@ export class LogStorage {
 
   // — snapshots —
 
+  /** For a snapshot of the own state machine. */
   beginSnapshot(): SnapshotDraft {
-    const put = (key: Uint8Array, value: Uint8Array) => this.#exclusive(() => this.#commit([{ type: 'put', key, value }]))
-    return new Draft(this.#nextGeneration++, this.#logBytes, put, (generation) => this.#deleteGeneration(generation))
+    return this.#newDraft(this.#nextFile++)
+  }
+
+  /** For a snapshot that a peer sends: goes on with what is there of the same one, also after a restart; drops any other. */
+  async receiveSnapshot(identity: SnapshotIdentity): Promise<SnapshotDraft> {
+    const before = this.#draft
+    if (before !== undefined && isSame(before.identity, identity)) {
+      const draft = this.#newDraft(before.file)
+      await draft.resume(identity)
+      return draft
+    }
+    const record: DraftRecord = { file: this.#nextFile++, identity }
+    await this.#exclusive(() => this.#commit([{ type: 'put', key: draftKey, value: encodeDraft(record) }]))
+    this.#draft = record
+    if (before !== undefined) await this.#remove(before.file)
+    return this.#newDraft(record.file)
+  }
+
+  /** What is being received, or was when the process before ended. */
+  get draft(): SnapshotIdentity | undefined {
+    return this.#draft?.identity
+  }
+
+  /** Forgets what was received of a snapshot that nobody goes on with. */
+  async dropDraft(): Promise<void> {
+    const draft = this.#draft
+    if (draft === undefined) return
+    this.#draft = undefined
+    await this.#exclusive(() => this.#commit([{ type: 'del', key: draftKey }]))
+    await this.#remove(draft.file)
+  }
+
+  #newDraft(file: number): Draft {
+    return new Draft({
+      file, files: () => this.#store.files, logBytesAtStart: this.#logBytes,
+      forget: () => (this.#draft?.file === file ? this.dropDraft() : this.#remove(file)),
+    })
   }
 
   /**
@@ -274,9 +286,10 @@ export class LogStorage {
   ): Promise<void> {
     if (!(draft instanceof Draft) || draft.sha256 === '') throw new Error('storage: the snapshot draft is not finished')
     if (draft.bytes !== meta.bytes) throw new StorageError(`the snapshot has ${draft.bytes} bytes where ${meta.bytes} were announced`)
-    const { generation, chunks, sha256 } = draft
-    const record: SnapshotRecord = { generation, chunks, sha256, meta }
-    const before = this.#snapshot?.generation
+    const { chunks, sha256, options: { file, logBytesAtStart } } = draft
+    const record: SnapshotRecord = { file, chunks, sha256, meta }
+    const before = this.#snapshot?.file
+    const received = this.#draft?.file === file
     await this.#exclusive(async () => {
       const operations: Operation[] = [{ type: 'put', key: snapshotKey, value: encodeSnapshot(record) }]
       let state: StateRecord = { ...this.#state, sequence: this.#state.sequence + 1 }
@@ -292,7 +305,9 @@ export class LogStorage {
         state = { ...state, commitIndex: Math.max(state.commitIndex, meta.index) }
       }
       operations.push({ type: 'put', key: stateKey, value: encodeState(state) })
+      if (received) operations.push({ type: 'del', key: draftKey })
       await this.#commit(operations)
+      if (received) this.#draft = undefined
       const previousFirst = this.firstIndex
       this.#state = state
       this.#snapshot = record
@@ -301,10 +316,10 @@ export class LogStorage {
         this.#logBytesAtSnapshot = this.#logBytes
         if (previousFirst <= meta.index) await this.#clear(entryKey(previousFirst), entryKey(meta.index))
       } else {
-        this.#logBytesAtSnapshot = draft.logBytesAtStart
+        this.#logBytesAtSnapshot = logBytesAtStart
       }
     })
-    if (before !== undefined && !this.#readers.has(before)) await this.#deleteGeneration(before)
+    if (before !== undefined && !this.#readers.has(before)) await this.#remove(before)
   }
 
   /** Removes the entries up to and including `through`, which the current snapshot must cover. */
@@ -326,25 +341,30 @@ export class LogStorage {
     })
   }
 
-  /** The current snapshot as of now, even if another one replaces it while this one is read. */
-  readSnapshot(): { readonly meta: SnapshotMeta; readonly chunks: AsyncIterable<Uint8Array> } | undefined {
+  /** The current snapshot as of now. To be closed when it is not needed any more. */
+  readSnapshot(): SnapshotReading | undefined {
     const record = this.#snapshot
     if (record === undefined) return undefined
-    return { meta: record.meta, chunks: this.#readChunks(record) }
+    const { file, meta, sha256 } = record
+    this.#readers.set(file, (this.#readers.get(file) ?? 0) + 1)
+    let open = true
+    return {
+      meta, sha256,
+      open: (from) => readChunks(() => this.#store.files, record, from),
+      close: () => {
+        if (!open) return
+        open = false
+        this.#release(file)
+      },
+    }
   }
 
-  async *#readChunks(record: SnapshotRecord): AsyncGenerator<Uint8Array> {
-    const { generation } = record
-    this.#readers.set(generation, (this.#readers.get(generation) ?? 0) + 1)
-    try {
-      for await (const chunk of verifiedChunks(this.#store, record)) yield chunk
-    } finally {
-      const left = this.#readers.get(generation)! - 1
-      if (left > 0) this.#readers.set(generation, left)
-      else {
-        this.#readers.delete(generation)
-        if (this.#snapshot?.generation !== generation && !this.#closed) await this.#deleteGeneration(generation)
-      }
+  #release(file: number): void {
+    const left = this.#readers.get(file)! - 1
+    if (left > 0) this.#readers.set(file, left)
+    else {
+      this.#readers.delete(file)
+      if (this.#snapshot?.file !== file && !this.#closed) void this.#remove(file)
     }
   }
 
@@ -383,6 +403,7 @@ export class LogStorage {
     try {
       this.#store = await this.#open()
     } catch (error) {
+      if (error instanceof StorageError && error.kind === 'damaged') throw error
       // Not a reason to distrust the log: a disk that is full or gone can come back.
       throw new Error((error as Error).message, { cause: error })
     }
@@ -397,8 +418,9 @@ export class LogStorage {
     if (ownerValue === undefined) throw new StorageError('the log has no owner record')
     const owner = decodeOwner(ownerValue)
     if (owner.clusterId !== this.#owner.clusterId || owner.nodeId !== this.#owner.nodeId) {
-      throw new StorageError(`the log belongs to ${owner.nodeId} of cluster ${owner.clusterId}, not to ${this.#owner.nodeId} of ${this.#owner.clusterId}`)
+      throw new StorageError(`the log belongs to ${owner.nodeId} of cluster ${owner.clusterId}, not to ${this.#owner.nodeId} of ${this.#owner.clusterId}`, 'unusable')
     }
+    this.#generation = owner.generation ?? 0
     const { baseIndex, baseTerm, lastIndex, hardState } = this.#state
     await this.#loadSnapshot()
     const covered = this.#snapshot?.meta.index ?? 0
@@ -433,19 +455,27 @@ export class LogStorage {
   }
 
   async #loadSnapshot(): Promise<void> {
+    const before = this.#snapshot
     const value = await this.#store.get(snapshotKey)
     this.#snapshot = value === undefined ? undefined : decodeSnapshot(value)
-    if (this.#snapshot !== undefined) for await (const _ of verifiedChunks(this.#store, this.#snapshot)) continue
-    const current = this.#snapshot?.generation ?? 0
-    this.#nextGeneration = Math.max(this.#nextGeneration, current + 1)
-    if (current > 0) await this.#clear(chunkKey(0, 0), chunkKey(current - 1, 0xffffffff))
-    // Drafts that were never adopted. (After a failed write a draft may be under way: its generation is not reused.)
-    if (!this.#broken) await this.#clear(chunkKey(current + 1, 0), chunkKey(0xffffffff, 0xffffffff))
+    const draftValue = await this.#store.get(draftKey)
+    this.#draft = draftValue === undefined ? undefined : decodeDraft(draftValue)
+    // What was verified once does not change under a running process; the store may be opened anew many times.
+    if (this.#snapshot !== undefined && this.#snapshot.file !== before?.file) {
+      for await (const _ of readChunks(() => this.#store.files, this.#snapshot, 0)) continue
+    }
+    if (this.#broken) return
+    for (const file of await this.#store.files.list()) {
+      this.#nextFile = Math.max(this.#nextFile, file + 1)
+      // What was never adopted, or not removed yet.
+      if (file !== this.#snapshot?.file && file !== this.#draft?.file) await this.#unlink(file)
+    }
+    this.#nextFile = Math.max(this.#nextFile, (this.#snapshot?.file ?? 0) + 1, (this.#draft?.file ?? 0) + 1)
   }
 
   #rememberMembership(entry: Entry): void {
     const membership = decodeMembership(entry.data)
-    if (membership === undefined) throw new StorageError(`membership entry ${entry.index} is not understood`)
+    if (membership === undefined) throw new StorageError(`membership entry ${entry.index} is not understood`, 'unusable')
     this.#memberships.push({ index: entry.index, membership })
   }
 
@@ -453,8 +483,22 @@ export class LogStorage {
     this.#memberships = this.#memberships.filter(({ index }) => index < from)
   }
 
-  async #deleteGeneration(generation: number): Promise<void> {
-    await this.#clear(chunkKey(generation, 0), chunkKey(generation, 0xffffffff))
+  /**
+   * Removes a snapshot's file, unless something refers to it after all: a write that failed may have reached the disk, and
+   * then the file that seemed to be of no use is the current snapshot. So this waits its turn, after the store was opened anew.
+   */
+  async #remove(file: number): Promise<void> {
+    await this.#exclusive(async () => {
+      if (file !== this.#snapshot?.file && file !== this.#draft?.file && !this.#readers.has(file)) await this.#unlink(file)
+    }).catch(() => undefined)
+  }
+
+  async #unlink(file: number): Promise<void> {
+    try {
+      await this.#store.files.remove(file)
+    } catch {
+      // The next start does it again.
+    }
   }
 
   /** Removes keys that nothing refers to any more: it need not be atomic nor durable. */
@@ -482,20 +526,6 @@ async function readState(store: Store): Promise<StateRecord> {
   return decodeState(value)
 }
 
-/** The chunks of a snapshot, each verified, and at the end the whole. */
-async function* verifiedChunks(store: Store, record: SnapshotRecord): AsyncGenerator<Uint8Array> {
-  const hash = createHash('sha256')
-  let bytes = 0
-  for (let number = 0; number < record.chunks; number += 1) {
-    const key = chunkKey(record.generation, number)
-    const value = await store.get(key)
-    if (value === undefined) throw new StorageError(`snapshot chunk ${number} is missing`)
-    const chunk = decodeChunk(key, value)
-    hash.update(chunk)
-    bytes += chunk.length
-    yield chunk
-  }
-  if (bytes !== record.meta.bytes || hash.digest('hex') !== record.sha256) {
-    throw new StorageError('the snapshot is damaged (its checksum does not match)')
-  }
+function isSame(a: SnapshotIdentity, b: SnapshotIdentity): boolean {
+  return a.sha256 === b.sha256 && a.bytes === b.bytes && a.index === b.index && a.term === b.term
 }

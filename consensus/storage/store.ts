@@ -1,4 +1,7 @@
-/** The ordered key-value store under the durable log: what `storage.ts` needs of LevelDB, and what a simulated disk gives. */
+/**
+ * What the durable log needs of a disk: an ordered key-value store (LevelDB) for everything that is small, and files for the
+ * payloads of snapshots, which are large, written once and read in order. A simulated disk gives the same.
+ */
 
 export type Operation =
   | { readonly type: 'put'; readonly key: Uint8Array; readonly value: Uint8Array }
@@ -18,7 +21,21 @@ export interface Store {
   rows(range: KeyRange): Rows
   /** Removes a range. Neither atomic nor durable: only for what nothing refers to any more. */
   clear(range: KeyRange): Promise<void>
+  readonly files: Files
   close(): Promise<void>
+}
+
+/** Files that are named by a number. After a failure the same call may be tried again. */
+export interface Files {
+  /** Writes at `offset`; the first write makes the file. Not durable before a `sync` that was called later has resolved. */
+  write(file: number, offset: number, data: Uint8Array): Promise<void>
+  /** All of the file is durable when it resolves. */
+  sync(file: number): Promise<void>
+  /** Fewer bytes at the end of the file, none behind it or when it does not exist. */
+  read(file: number, offset: number, bytes: number): Promise<Uint8Array>
+  list(): Promise<readonly number[]>
+  /** Neither atomic nor durable: only for what nothing refers to any more. Harmless for a file that is not there. */
+  remove(file: number): Promise<void>
 }
 
 export interface Rows {

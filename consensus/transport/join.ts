@@ -35,7 +35,7 @@ export class JoinServer {
 
   handle(request: IncomingMessage, response: ServerResponse): void {
     if (request.url !== '/join' || request.method !== 'POST') return answer(response, 404, { error: 'there is nothing here' })
-    if (this.#join === undefined) return answer(response, 503, { error: 'this is a witness; ask a node' })
+    if (this.#join === undefined) return answer(response, 503, { error: 'this is a witness, or a node under repair; ask another node' })
     if (this.#pending >= maxPending) return answer(response, 503, { error: 'too many machines are joining at once; try again' })
     this.#pending += 1
     void this.#serve(request, response, this.#join).finally(() => (this.#pending -= 1))
@@ -162,7 +162,8 @@ function isReachable(address: string): boolean {
 }
 
 function isJoinResponse(value: object): value is JoinResponse {
-  const { clusterId, caCertificate, certificate, caKey, membership } = value as Partial<JoinResponse>
+  const { clusterId, caCertificate, certificate, caKey, membership, generation } = value as Partial<JoinResponse>
   return typeof clusterId === 'string' && typeof caCertificate === 'string' && typeof certificate === 'string'
     && typeof caKey === 'string' && isMembership(membership)
+    && (generation === undefined || (Number.isSafeInteger(generation) && generation >= 0))
 }

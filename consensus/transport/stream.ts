@@ -8,6 +8,9 @@ import type { NodeId } from '../core/types.ts'
 import type { Frame } from './wire.ts'
 import { decodeFrame, encodeFrame, protocolVersion } from './wire.ts'
 
+/** Why a stream to what the cluster was before (or became by) `haechi recover` is given up. */
+export const otherGeneration = 'it is of another generation of this cluster: one of the two has been recovered with haechi recover'
+
 /** A stream on which nothing arrived for this many checks in a row is dead. */
 const silentChecks = 3
 
@@ -22,6 +25,8 @@ export interface StreamOptions {
   readonly self: NodeId
   /** As the certificate of the other end says. */
   readonly peer: NodeId
+  /** Fingerprint of that certificate. */
+  readonly fingerprint: string
   readonly clusterId: string
   /** This end made the connection. */
   readonly dialled: boolean
@@ -34,6 +39,8 @@ export class Stream {
   /** Which end made the connection. */
   readonly dialler: NodeId
   readonly session: Uint8Array
+  /** Of the certificate that the other end presented: SHA-256, hex. */
+  readonly fingerprint: string
   readonly #options: StreamOptions
   readonly #socket: WebSocket
   readonly #raw: Socket
@@ -48,6 +55,7 @@ export class Stream {
     this.peer = options.peer
     this.dialler = options.dialled ? options.self : options.peer
     this.session = options.session
+    this.fingerprint = options.fingerprint
     this.#options = options
     this.#socket = socket
     this.#raw = raw
@@ -115,6 +123,7 @@ export class Stream {
       const { self, peer, clusterId } = this.#options
       if (this.#isReady) return this.terminate('a second hello')
       if (frame.protocol !== protocolVersion) return this.terminate(`it speaks protocol ${frame.protocol}, this node ${protocolVersion}`)
+      if (isOtherGeneration(frame.clusterId, clusterId)) return this.terminate(otherGeneration)
       if (frame.clusterId !== clusterId || frame.id !== peer || frame.id === self) return this.terminate('it is not who it should be')
       this.#isReady = true
       this.#handlers.ready(this, frame.session, frame.key)
@@ -130,4 +139,9 @@ export class Stream {
     this.#ended.resolve()
     this.#handlers.closed(this, why)
   }
+}
+
+/** Whether two names of a cluster differ in the generation only (`<cluster id>` or `<cluster id>/<generation>`). */
+function isOtherGeneration(a: string, b: string): boolean {
+  return a !== b && a.split('/')[0] === b.split('/')[0]
 }

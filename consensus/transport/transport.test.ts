@@ -4,11 +4,14 @@ import test, { type ExecutionContext } from 'ava'
 import { WebSocket } from 'ws'
 import { createAuthority, createRequest, issue, type CertificateAuthority } from '../certificates.ts'
 import type { Message, NodeId, Peer } from '../core/types.ts'
+import { certificateFingerprint } from '../identity.ts'
 import { DatagramSocket } from './datagrams.ts'
 import type { NetworkHandlers } from '../environment.ts'
 import { Transport } from './transport.ts'
-import type { SnapshotSink } from './snapshots.ts'
-import type { SnapshotMessage } from './wire.ts'
+import { chunkChecksum } from '../storage/records.ts'
+import { IncomingSnapshot, type SnapshotPayload, type SnapshotSink } from './snapshots.ts'
+import type { Stream } from './stream.ts'
+import type { Frame, SnapshotMessage } from './wire.ts'
 
 const clusterId = '01234567-89ab-cdef-0123-456789abcdef'
 
@@ -25,8 +28,11 @@ class Node {
   readonly messages: Message[] = []
   readonly events: string[] = []
   members = new Set<NodeId>()
-  sink: ((message: SnapshotMessage) => SnapshotSink | undefined) | undefined
+  sink: ((message: SnapshotMessage, sha256: string) => SnapshotSink | undefined) | undefined
   transport!: Transport
+  /** Of its certificate. */
+  fingerprint = ''
+  readonly warnings: string[] = []
 
   constructor(id: NodeId) {
     this.id = id
@@ -46,13 +52,17 @@ class Node {
         if (request.type === 'remove-peer' && request.id === 'never') return new Promise(() => undefined)
         return { from, type: request.type }
       },
-      snapshot: (_from, message) => this.sink?.(message),
+      snapshot: (_from, message, sha256) => this.sink?.(message, sha256),
       connected: (id) => void this.events.push(`connected ${id}`),
       disconnected: (id) => void this.events.push(`disconnected ${id}`),
+      disowned: (id) => void this.events.push(`disowned by ${id}`),
     }
+    const certificate = await issue(authority, csrPem, peer)
+    this.fingerprint = certificateFingerprint(certificate)
     this.transport = await Transport.open({
       self: this.id, clusterId: over.clusterId ?? clusterId, listen: { host: '127.0.0.1', port: over.port ?? 0 }, key: keyPem, ca: authority.certificatePem,
-      certificate: await issue(authority, csrPem, peer), mayConnect: (id) => this.members.has(id), join: undefined, handlers, log: () => undefined,
+      certificate, mayConnect: (id) => this.members.has(id), join: undefined, handlers,
+      log: (level, message) => void (level === 'warn' && this.warnings.push(message)),
     })
     t.teardown(() => this.transport.close(true))
     return this
@@ -176,6 +186,49 @@ test.serial('strangers, impostors and removed members get no stream', async (t) 
   t.false(a.transport.send(heartbeat('a', 'b', 1)))
 })
 
+test.serial('a certified bearer of a member\'s name is refused, dialled or dialling, when the record names another certificate', async (t) => {
+  const authority = await createAuthority(clusterId)
+  const [a, b, old] = [await new Node('a').open(t, authority), await new Node('b').open(t, authority), await new Node('b').open(t, authority)]
+  a.members = new Set(['a', 'b'])
+  b.members = new Set(['a', 'b'])
+  old.members = new Set(['a', 'b'])
+  // a dials the address of the old one, and the old one dials a.
+  a.transport.setPeers([{ ...old.peer, fingerprint: b.fingerprint }])
+  await until('a says so', () => a.warnings.length > 0)
+  old.transport.setPeers([{ ...a.peer, fingerprint: a.fingerprint }])
+  await until('the old one learns of it', () => old.events.includes('disowned by a'))
+  await until('it goes on trying', () => old.events.filter((event) => event === 'disowned by a').length > 3)
+  t.deepEqual(a.warnings, ['the certificate of b is not that of the member b: refused; was the node removed and joined again, and is its old data directory in use?'])
+  t.false(a.transport.connected('b') || old.transport.connected('a'))
+  // The right one.
+  a.transport.setPeers([{ ...b.peer, fingerprint: b.fingerprint }])
+  b.transport.setPeers([{ ...a.peer, fingerprint: a.fingerprint }])
+  await until('they are connected', () => connected(a, b))
+  t.false(old.transport.connected('a'))
+  // It is removed and joins again with the certificate of the third: its streams end at once, datagrams too.
+  let sequence = 0
+  await until('datagrams arrive', () => {
+    b.transport.send(heartbeat('b', 'a', (sequence += 1)))
+    return a.messages.length > 0
+  })
+  a.transport.setPeers([{ ...b.peer, fingerprint: old.fingerprint }])
+  t.false(a.transport.connected('b'))
+  await sleep(50)
+  const heard = a.messages.length
+  for (let more = 1; more <= 20; more += 1) b.transport.send(heartbeat('b', 'a', sequence + more))
+  await until('the old one is taken', () => connected(a, old))
+  t.is(a.messages.length, heard)
+})
+
+test.serial('what the cluster was before a recovery is refused, and that is said', async (t) => {
+  const authority = await createAuthority(clusterId)
+  const [a, b] = [await new Node('a').open(t, authority), await new Node('b').open(t, authority, { clusterId: `${clusterId}/1` })]
+  meet(a, b)
+  await until('both say so', () => a.warnings.length > 0 && b.warnings.length > 0)
+  t.regex(a.warnings[0]!, /another generation of this cluster/)
+  t.false(connected(a, b))
+})
+
 test.serial('a node of another cluster with the same CA is refused', async (t) => {
   const authority = await createAuthority(clusterId)
   const [a, b] = [await new Node('a').open(t, authority), await new Node('b').open(t, authority, { clusterId: '11111111-89ab-cdef-0123-456789abcdef' })]
@@ -188,8 +241,16 @@ test.serial('a node of another cluster with the same CA is refused', async (t) =
 const membership = { voters: [{ id: 'a', role: 'node', address: 'a:1', apiAddress: 'a:2' }], learners: [] } as const
 const snapshotMessage = (bytes: number): SnapshotMessage => ({ type: 'snapshot', from: 'a', to: 'b', term: 1, meta: { index: 9, term: 1, membership, bytes } })
 
-async function* chunksOf(count: number, size = 200_000): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < count; at += 1) yield Buffer.alloc(size, at)
+function payloadOf(count: number, size = 200_000, produced: (chunk: number) => void = () => undefined): SnapshotPayload {
+  return {
+    sha256: 'that of the whole',
+    open: async function* (from) {
+      for (let at = from; at < count; at += 1) {
+        produced(at)
+        yield Buffer.alloc(size, at)
+      }
+    },
+  }
 }
 
 test.serial('a snapshot is streamed with bounded memory, and other messages pass it', async (t) => {
@@ -200,6 +261,7 @@ test.serial('a snapshot is streamed with bounded memory, and other messages pass
   const gate = Promise.withResolvers<void>()
   const ended: string[] = []
   b.sink = () => ({
+    start: async () => 0,
     write: async (data) => {
       under += 1
       highest = Math.max(highest, under)
@@ -212,12 +274,7 @@ test.serial('a snapshot is streamed with bounded memory, and other messages pass
     abort: () => void ended.push('abort'),
   })
   let produced = 0
-  const sent = a.transport.sendSnapshot(snapshotMessage(8_000_000), (async function* () {
-    for await (const chunk of chunksOf(40)) {
-      produced += 1
-      yield chunk
-    }
-  })())
+  const sent = a.transport.sendSnapshot(snapshotMessage(8_000_000), payloadOf(40, 200_000, () => (produced += 1)))
   await until('it is held up', () => written === 3)
   a.transport.send({ type: 'snapshot-request', from: 'a', to: 'b', term: 1 })
   await until('another message passes', () => b.messages.length === 1)
@@ -231,19 +288,98 @@ test.serial('a snapshot is streamed with bounded memory, and other messages pass
 
 test.serial('a snapshot that is refused, cannot be stored, or breaks off is not taken for sent', async (t) => {
   const [a, b] = await pair(t)
-  t.false(await a.transport.sendSnapshot(snapshotMessage(1), chunksOf(1)), 'refused')
+  t.false(await a.transport.sendSnapshot(snapshotMessage(1), payloadOf(1)), 'refused')
   const ended: string[] = []
-  b.sink = () => ({ write: () => Promise.reject(new Error('disk full')), end: async () => void ended.push('end'), abort: () => void ended.push('abort') })
-  t.false(await a.transport.sendSnapshot(snapshotMessage(1), chunksOf(10)), 'not stored')
+  const sink = (over: Partial<SnapshotSink>) => () =>
+    ({ start: async () => 0, write: async () => undefined, end: async () => undefined, abort: () => void ended.push('abort'), ...over })
+  b.sink = sink({ start: () => Promise.reject(new Error('disk full')) })
+  t.false(await a.transport.sendSnapshot(snapshotMessage(1), payloadOf(10)), 'not begun')
   t.deepEqual(ended, ['abort'])
-  b.sink = () => ({ write: async () => undefined, end: () => Promise.reject(new Error('too late')), abort: () => void ended.push('abort') })
-  t.false(await a.transport.sendSnapshot(snapshotMessage(1), chunksOf(2)), 'not ended')
+  b.sink = sink({ write: () => Promise.reject(new Error('disk full')), end: async () => void ended.push('end') })
+  t.false(await a.transport.sendSnapshot(snapshotMessage(1), payloadOf(10)), 'not stored')
+  t.deepEqual(ended, ['abort', 'abort'])
+  b.sink = sink({ end: () => Promise.reject(new Error('too late')) })
+  t.false(await a.transport.sendSnapshot(snapshotMessage(1), payloadOf(2)), 'not ended')
   const never = Promise.withResolvers<void>()
   t.teardown(() => never.resolve())
-  b.sink = () => ({ write: () => never.promise, end: async () => undefined, abort: () => void ended.push('abort') })
-  const sent = a.transport.sendSnapshot(snapshotMessage(1), chunksOf(10))
+  b.sink = sink({ write: () => never.promise })
+  const sent = a.transport.sendSnapshot(snapshotMessage(1), payloadOf(10))
   await sleep(50)
   await b.transport.close(true)
   t.false(await sent, 'broken off')
-  t.false(await a.transport.sendSnapshot(snapshotMessage(1), chunksOf(1)), 'not connected')
+  t.false(await a.transport.sendSnapshot(snapshotMessage(1), payloadOf(1)), 'not connected')
+})
+
+test.serial('a snapshot starts at the chunk that the receiver asks for', async (t) => {
+  const [a, b] = await pair(t)
+  const got: number[] = []
+  let announced = ''
+  b.sink = (_message, sha256) => {
+    announced = sha256
+    return { start: async () => 7, write: async (data) => void got.push(data[0]!), end: async () => undefined, abort: () => undefined }
+  }
+  const produced: number[] = []
+  t.true(await a.transport.sendSnapshot(snapshotMessage(1), payloadOf(10, 1000, (chunk) => produced.push(chunk))))
+  t.deepEqual(got, [7, 8, 9])
+  t.deepEqual(produced, [7, 8, 9])
+  t.is(announced, 'that of the whole')
+  b.sink = () => ({ start: async () => 10, write: async (data) => void got.push(data[0]!), end: async () => void got.push(-1), abort: () => undefined })
+  t.true(await a.transport.sendSnapshot(snapshotMessage(1), payloadOf(10)), 'all of it is there already')
+  t.deepEqual(got, [7, 8, 9, -1])
+})
+
+/** The receiving side of a transfer without a network: what it answers and what is stored. */
+function receiver() {
+  const answers: string[] = []
+  const stored: number[] = []
+  const stream = {
+    send: (frame: Frame) => {
+      if (frame.kind === 'snapshot-credit') answers.push(frame.ok ? 'ok' : 'no')
+      else answers.push(frame.kind)
+    },
+  } as Stream
+  let aborted = 0
+  const incoming = new IncomingSnapshot(stream, 1, {
+    start: async () => 2, write: async (data) => void stored.push(data[0]!), end: async () => void stored.push(-1), abort: () => (aborted += 1),
+  })
+  return { incoming, answers, stored, aborted: () => aborted }
+}
+
+const chunk = (number: number) => Buffer.alloc(1000, number)
+
+test('a damaged chunk, and one that is not the next, is refused before it is stored', async (t) => {
+  const bad: [string, (incoming: IncomingSnapshot) => void][] = [
+    ['damaged', (incoming) => incoming.chunk(3, chunkChecksum(3, chunk(3)), Buffer.alloc(1000, 4))],
+    ['checksum of another place', (incoming) => incoming.chunk(3, chunkChecksum(4, chunk(3)), chunk(3))],
+    ['left out', (incoming) => incoming.chunk(4, chunkChecksum(4, chunk(4)), chunk(4))],
+    ['twice', (incoming) => incoming.chunk(2, chunkChecksum(2, chunk(2)), chunk(2))],
+  ]
+  for (const [what, send] of bad) {
+    const { incoming, answers, stored, aborted } = receiver()
+    await until('it is ready', () => answers.length === 1)
+    incoming.chunk(2, chunkChecksum(2, chunk(2)), chunk(2))
+    await until('it is stored', () => stored.length === 1)
+    send(incoming)
+    incoming.chunk(3, chunkChecksum(3, chunk(3)), chunk(3))
+    incoming.end()
+    await new Promise((resolve) => setImmediate(resolve))
+    t.deepEqual(answers, ['snapshot-ready', 'ok', 'no'], what)
+    t.deepEqual(stored, [2], what)
+    t.is(aborted(), 1, what)
+  }
+})
+
+test('chunks that nobody asked for yet, or more than may be under way, are refused', async (t) => {
+  const early = receiver()
+  early.incoming.chunk(2, chunkChecksum(2, chunk(2)), chunk(2))
+  await new Promise((resolve) => setImmediate(resolve))
+  t.deepEqual(early.stored, [])
+  t.true(early.answers.includes('no'))
+  const flood = receiver()
+  await until('it is ready', () => flood.answers.length === 1)
+  for (let number = 2; number < 8; number += 1) flood.incoming.chunk(number, chunkChecksum(number, chunk(number)), chunk(number))
+  await new Promise((resolve) => setImmediate(resolve))
+  t.true(flood.stored.length <= 4)
+  t.is(flood.answers.at(-1), 'no')
+  t.is(flood.aborted(), 1)
 })

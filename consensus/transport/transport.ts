@@ -6,10 +6,11 @@
  * that the lower id dialled is kept. Datagrams are used once the other end has said that they arrive; until then (and
  * where UDP is blocked) the same messages also travel over the stream.
  */
+import { createHash } from 'node:crypto'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { TLSSocket } from 'node:tls'
+import type { PeerCertificate, TLSSocket } from 'node:tls'
 import { WebSocket, WebSocketServer } from 'ws'
 import { datagramTypes, type Message, type NodeId, type Peer } from '../core/types.ts'
 import type { Network, NetworkHandlers, NetworkParts } from '../environment.ts'
@@ -17,8 +18,8 @@ import { formatHostPort, parseHostPort, type HostPort } from './address.ts'
 import { DatagramSocket } from './datagrams.ts'
 import { JoinServer } from './join.ts'
 import { ReceivingSessions, SendingSession } from './sessions.ts'
-import { IncomingSnapshot, OutgoingSnapshots } from './snapshots.ts'
-import { Stream, type StreamHandlers } from './stream.ts'
+import { IncomingSnapshot, OutgoingSnapshots, type SnapshotPayload } from './snapshots.ts'
+import { otherGeneration, Stream, type StreamHandlers } from './stream.ts'
 import { encodeFrame, maxFrameBytes, maxGossipBytes, type Frame, type Request, type SnapshotMessage } from './wire.ts'
 
 /** Above this, appends to a peer are dropped: the core repeats what is not acknowledged. */
@@ -38,6 +39,12 @@ const flushMs = 200
 /** Requests of one peer that are being worked on. */
 const maxServedRequests = 8192
 const streamPath = '/log'
+/** Refusals of one peer are logged this often, milliseconds. */
+const refusalLogEveryMs = 30_000
+/** Tells a dialler why it was refused, so that a node that was replaced learns of it. */
+const refusalHeader = 'haechi-refusal'
+const otherCertificate = 'other-certificate'
+const notAMember = 'not-a-member'
 
 export interface TransportOptions extends NetworkParts {
   readonly self: NodeId
@@ -71,6 +78,10 @@ interface PeerLink {
   backoffMs: number
   retry: NodeJS.Timeout | undefined
   nextRequest: number
+  /** Of the certificate that its member record names; undefined when it names none. */
+  fingerprint: string | undefined
+  /** When a refusal was last logged: a stranger that goes on trying must not fill the log. */
+  refusalLoggedMs: number
   readonly requests: Map<number, (reply: unknown) => void>
   served: number
   incoming: IncomingSnapshot | undefined
@@ -137,6 +148,10 @@ export class Transport implements Network {
     for (const peer of peers) {
       if (peer.id === this.#options.self) continue
       const link = this.#link(peer.id)
+      if (link.fingerprint !== peer.fingerprint) {
+        link.fingerprint = peer.fingerprint
+        this.#cutOthers(link)
+      }
       const address = parseHostPort(peer.address)
       if (address === undefined || (link.address?.host === address.host && link.address.port === address.port)) continue
       link.address = address
@@ -148,6 +163,7 @@ export class Transport implements Network {
     for (const [id, link] of this.#links) {
       if (listed.has(id)) continue
       link.address = undefined
+      link.fingerprint = undefined
       if (!this.#options.mayConnect(id)) this.#drop(link)
     }
   }
@@ -199,10 +215,10 @@ export class Transport implements Network {
   }
 
   /** Streams a snapshot; resolves with whether the peer has taken all of it. */
-  async sendSnapshot(message: SnapshotMessage, chunks: AsyncIterable<Uint8Array>): Promise<boolean> {
+  async sendSnapshot(message: SnapshotMessage, payload: SnapshotPayload): Promise<boolean> {
     const link = this.#links.get(message.to)
     if (link?.active === undefined) return false
-    return link.outgoing.send(link.active, message, chunks)
+    return link.outgoing.send(link.active, message, payload)
   }
 
   /** Sends what has been handed over (for a moment), then closes everything; `abruptly`: at once. */
@@ -273,14 +289,39 @@ export class Transport implements Network {
     const refusal = id === undefined ? 'no certificate of this cluster'
       : id === this.#options.self ? 'the name of this node itself'
       : request.url !== streamPath ? 'no such path'
-      : this.#closed || !this.#options.mayConnect(id) ? 'not a member' : undefined
+      : this.#closed || !this.#options.mayConnect(id) ? notAMember : undefined
     if (refusal !== undefined || id === undefined) {
       this.#options.log('debug', `a stream was refused: ${refusal}`, { peer: id, from: socket.remoteAddress })
-      socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+      socket.end(forbidden(refusal === notAMember ? notAMember : ''))
+      return
+    }
+    const fingerprint = fingerprintOf(socket.getPeerCertificate())
+    const link = this.#links.get(id)
+    if (link !== undefined && !isOf(link, fingerprint)) {
+      this.#warn(link, otherCertificateText(id), { from: socket.remoteAddress })
+      this.#handlers.impostor?.(id)
+      socket.end(forbidden(otherCertificate))
       return
     }
     this.#strangers.delete(remoteOf(socket))
-    this.#upgrades.handleUpgrade(request as never, socket, head, (ws) => this.#adopt(ws, socket, this.#link(id), false))
+    this.#upgrades.handleUpgrade(request as never, socket, head, (ws) => this.#adopt(ws, socket, this.#link(id), false, fingerprint))
+  }
+
+  /** Ends the streams of whoever had the name before, or pretends to have it. Its datagrams end with them. */
+  #cutOthers(link: PeerLink): void {
+    if (link.streams.every((stream) => isOf(link, stream.fingerprint))) return
+    this.#warn(link, otherCertificateText(link.id), {})
+    this.#receiving.forget(link.id)
+    link.sending = undefined
+    // All of them: sessions for datagrams are not told apart, and the right one dials again at once.
+    for (const stream of link.streams) stream.terminate(otherCertificate)
+  }
+
+  #warn(link: PeerLink, text: string, fields: Record<string, unknown>): void {
+    const now = performance.now()
+    if (now - link.refusalLoggedMs < refusalLogEveryMs) return
+    link.refusalLoggedMs = now
+    this.#options.log('warn', text, { peer: link.id, ...fields })
   }
 
   // — dialling —
@@ -290,7 +331,7 @@ export class Transport implements Network {
     if (link === undefined) {
       link = {
         id, address: undefined, datagramAddress: undefined, streams: [], active: undefined, sending: undefined, offered: new Map(),
-        datagramsArrive: false, datagramsSent: 0, datagramsHeard: 0, lastHeardMs: -1, dialing: false, backoffMs: firstBackoffMs,
+        datagramsArrive: false, datagramsSent: 0, datagramsHeard: 0, lastHeardMs: -1, dialing: false, backoffMs: firstBackoffMs, fingerprint: undefined, refusalLoggedMs: -Infinity,
         retry: undefined, nextRequest: 1, requests: new Map(), served: 0, incoming: undefined, outgoing: new OutgoingSnapshots(),
       }
       this.#links.set(id, link)
@@ -336,31 +377,50 @@ export class Transport implements Network {
 
   #connect(link: PeerLink, address: HostPort): Promise<void> {
     const { certificate, key, ca } = this.#options
+    let fingerprint = ''
     return new Promise((resolve, reject) => {
       const ws = new WebSocket(`wss://${formatHostPort(address)}${streamPath}`, {
         cert: certificate, key, ca, rejectUnauthorized: true, minVersion: 'TLSv1.3', handshakeTimeout: dialTimeoutMs,
         maxPayload: maxFrameBytes, perMessageDeflate: false,
         // Not under which name it is reached counts, but whose certificate it has.
-        checkServerIdentity: (_host: string, certificate: { subject?: { CN?: string | string[] } }) =>
-          certificate.subject?.CN === link.id ? undefined : new Error(`the certificate is not that of ${link.id}`),
+        checkServerIdentity: (_host: string, presented: PeerCertificate) => {
+          if (presented.subject?.CN !== link.id) return new Error(`the certificate is not that of ${link.id}`)
+          fingerprint = fingerprintOf(presented)
+          if (isOf(link, fingerprint)) return undefined
+          this.#warn(link, otherCertificateText(link.id), { at: formatHostPort(address) })
+          this.#handlers.impostor?.(link.id)
+          return new Error('another certificate')
+        },
       } as ConstructorParameters<typeof WebSocket>[2])
       let socket: Socket | undefined
+      // From whoever proved to be that peer by now.
+      ws.once('unexpected-response', (request, response) => {
+        request.destroy()
+        const why = response.headers[refusalHeader]
+        if (why === otherCertificate) this.#handlers.disowned?.(link.id)
+        // Not the first times: a peer may be starting, or about to learn of a new member.
+        if (why === notAMember && link.backoffMs >= maxBackoffMs) {
+          this.#warn(link, `${link.id} refuses this node, which is no member of its cluster: was it removed, or has the cluster been recovered without it?`, {})
+        }
+        reject(new Error(`refused (status ${response.statusCode})`))
+      })
       ws.once('upgrade', (response) => (socket = response.socket))
       ws.once('error', reject)
       ws.once('open', () => {
         ws.off('error', reject)
-        if (this.#closed || socket === undefined) ws.terminate()
-        else this.#adopt(ws, socket, link, true)
+        // The record may have changed meanwhile.
+        if (this.#closed || socket === undefined || !isOf(link, fingerprint)) ws.terminate()
+        else this.#adopt(ws, socket, link, true, fingerprint)
         resolve()
       })
     })
   }
 
-  #adopt(ws: WebSocket, raw: Socket, link: PeerLink, dialled: boolean): void {
+  #adopt(ws: WebSocket, raw: Socket, link: PeerLink, dialled: boolean, fingerprint: string): void {
     const session = new SendingSession()
     const stream = new Stream(
       ws, raw,
-      { self: this.#options.self, peer: link.id, clusterId: this.#options.clusterId, dialled, session: session.id, key: session.key },
+      { self: this.#options.self, peer: link.id, fingerprint, clusterId: this.#options.clusterId, dialled, session: session.id, key: session.key },
       this.#streamHandlers,
     )
     link.streams.push(stream)
@@ -401,6 +461,7 @@ export class Transport implements Network {
       link.incoming.abort()
       link.incoming = undefined
     }
+    if (why === otherGeneration) this.#warn(link, `the stream to ${link.id} was given up: ${why}`, {})
     const wasActive = link.active === stream
     if (wasActive) link.active = this.#preferred(link)
     if (link.streams.length === 0) {
@@ -464,7 +525,7 @@ export class Transport implements Network {
         link.incoming?.abort()
         link.incoming = undefined
         const message = { ...frame.message, from: link.id }
-        const sink = message.to === this.#options.self ? this.#handlers.snapshot(link.id, message) : undefined
+        const sink = message.to === this.#options.self ? this.#handlers.snapshot(link.id, message, frame.sha256) : undefined
         if (sink === undefined) stream.send({ kind: 'snapshot-credit', stream: frame.stream, ok: false })
         else link.incoming = new IncomingSnapshot(stream, frame.stream, sink)
         break
@@ -472,11 +533,14 @@ export class Transport implements Network {
       case 'snapshot-chunk':
       case 'snapshot-end':
         if (link.incoming?.number !== frame.stream || link.incoming.stream !== stream) break
-        if (frame.kind === 'snapshot-chunk') link.incoming.chunk(frame.data)
+        if (frame.kind === 'snapshot-chunk') link.incoming.chunk(frame.number, frame.checksum, frame.data)
         else {
-          link.incoming.end(frame.sha256)
+          link.incoming.end()
           link.incoming = undefined
         }
+        break
+      case 'snapshot-ready':
+        link.outgoing.ready(frame.stream, frame.from)
         break
       case 'snapshot-credit':
         link.outgoing.credit(frame.stream, frame.ok)
@@ -539,6 +603,24 @@ export class Transport implements Network {
 
 function remoteOf(socket: Socket): string {
   return `${socket.remoteAddress} ${socket.remotePort}`
+}
+
+function forbidden(reason: string): string {
+  const why = reason === '' ? '' : `${refusalHeader}: ${reason}\r\n`
+  return `HTTP/1.1 403 Forbidden\r\n${why}Connection: close\r\nContent-Length: 0\r\n\r\n`
+}
+
+/** Whether a certificate with this fingerprint is the one of the peer's member record. */
+function isOf(link: PeerLink, fingerprint: string): boolean {
+  return link.fingerprint === undefined || link.fingerprint === fingerprint
+}
+
+function otherCertificateText(id: NodeId): string {
+  return `the certificate of ${id} is not that of the member ${id}: refused; was the node removed and joined again, and is its old data directory in use?`
+}
+
+function fingerprintOf(certificate: PeerCertificate): string {
+  return createHash('sha256').update(certificate.raw).digest('hex')
 }
 
 function commonName(socket: TLSSocket): string | undefined {

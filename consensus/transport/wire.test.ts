@@ -20,9 +20,10 @@ const frames: readonly Frame[] = [
   { kind: 'reply', id: 1, reply: { ok: true, index: 1, term: 2 } },
   { kind: 'gossip', data: bytes(10) },
   { kind: 'alive', datagrams: true },
-  { kind: 'snapshot-begin', stream: 1, message: { type: 'snapshot', from: 'a', to: 'b', term: 1, meta: { index: 1, term: 1, membership, bytes: 9 } } },
-  { kind: 'snapshot-chunk', stream: 1, data: bytes(100) },
-  { kind: 'snapshot-end', stream: 1, sha256: 'ab' },
+  { kind: 'snapshot-begin', stream: 1, message: { type: 'snapshot', from: 'a', to: 'b', term: 1, meta: { index: 1, term: 1, membership, bytes: 9 } }, sha256: 'ab' },
+  { kind: 'snapshot-ready', stream: 1, from: 7 },
+  { kind: 'snapshot-chunk', stream: 1, number: 7, checksum: 2 ** 32 - 1, data: bytes(100) },
+  { kind: 'snapshot-end', stream: 1 },
   { kind: 'snapshot-credit', stream: 1, ok: false },
 ]
 
@@ -41,7 +42,8 @@ test('what is no frame is refused without an exception', (t) => {
   const wrong: unknown[] = [
     null, 1, 'x', [], {}, [99], [-1], ['hello'], [0, 1, 'a', 'c', bytes(7), bytes(32)], [0, 1, 'a', 'c', bytes(8), bytes(31)], [0, 1, 2, 'c', bytes(8), bytes(32)],
     [2, null], [2, 3], [3, 1, { type: 'transfer' }], [3, -1, { type: 'remove-peer', id: 'x' }], [3, 1, { type: 'propose', data: 'x', priority: 'bulk' }],
-    [3, 1, { type: 'propose', data: bytes(1), priority: 'urgent' }], [3, 1, null], [4, 1.5, {}], [5, 'x'], [6, 1], [7, 1, { type: 'append' }], [8, 1, 'x'], [9, 1, 2], [10, 1, 1],
+    [3, 1, { type: 'propose', data: bytes(1), priority: 'urgent' }], [3, 1, null], [4, 1.5, {}], [5, 'x'], [6, 1], [7, 1, { type: 'append' }, 'ab'], [7, 1, { type: 'snapshot' }],
+    [8, 1, 'x'], [9, 1, 2, 3, 'x'], [9, 1, 2, -1, bytes(1)], [9, 1, 0.5, 1, bytes(1)], [10, 'x'], [11, 1, 1],
   ]
   for (const value of wrong) t.is(decodeFrame(packr.pack(value)), undefined, JSON.stringify(value))
   for (const frame of frames) {

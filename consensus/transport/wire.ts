@@ -19,6 +19,11 @@ export type Request =
   | { readonly type: 'add-peer'; readonly peer: Peer }
   | { readonly type: 'remove-peer'; readonly id: NodeId }
   | { readonly type: 'transfer'; readonly to: NodeId }
+  | { readonly type: 'read-index' }
+  /** The sender has lost its log and asks the leader to count it no more until it has got a new one (`repair.ts`). */
+  | { readonly type: 'repair'; readonly fingerprint: string }
+  /** Who is a member, as far as the receiver knows: the sender may have been away for long. */
+  | { readonly type: 'members' }
 
 export type SnapshotMessage = Extract<Message, { type: 'snapshot' }>
 
@@ -33,9 +38,13 @@ export type Frame =
   | { readonly kind: 'gossip'; readonly data: Uint8Array }
   /** Every half second. `datagrams`: some have arrived since the last one. */
   | { readonly kind: 'alive'; readonly datagrams: boolean }
-  | { readonly kind: 'snapshot-begin'; readonly stream: number; readonly message: SnapshotMessage }
-  | { readonly kind: 'snapshot-chunk'; readonly stream: number; readonly data: Uint8Array }
-  | { readonly kind: 'snapshot-end'; readonly stream: number; readonly sha256: string }
+  /** `sha256` (hex): of the whole payload. It tells which snapshot this is. */
+  | { readonly kind: 'snapshot-begin'; readonly stream: number; readonly message: SnapshotMessage; readonly sha256: string }
+  /** The receiver has the chunks before `from` already. */
+  | { readonly kind: 'snapshot-ready'; readonly stream: number; readonly from: number }
+  /** `checksum`: see `chunkChecksum`. */
+  | { readonly kind: 'snapshot-chunk'; readonly stream: number; readonly number: number; readonly checksum: number; readonly data: Uint8Array }
+  | { readonly kind: 'snapshot-end'; readonly stream: number }
   /** The receiver has stored one chunk (`ok`), or does not want the rest. */
   | { readonly kind: 'snapshot-credit'; readonly stream: number; readonly ok: boolean }
 
@@ -43,7 +52,7 @@ const packr = new Packr({ useRecords: false, structuredClone: false })
 
 const kinds = [
   'hello', 'hello-ack', 'message', 'request', 'reply', 'gossip', 'alive',
-  'snapshot-begin', 'snapshot-chunk', 'snapshot-end', 'snapshot-credit',
+  'snapshot-begin', 'snapshot-ready', 'snapshot-chunk', 'snapshot-end', 'snapshot-credit',
 ] as const
 
 export function encodeFrame(frame: Frame): Buffer {
@@ -56,9 +65,10 @@ export function encodeFrame(frame: Frame): Buffer {
     case 'reply': return packr.pack([kind, frame.id, frame.reply])
     case 'gossip': return packr.pack([kind, frame.data])
     case 'alive': return packr.pack([kind, frame.datagrams])
-    case 'snapshot-begin': return packr.pack([kind, frame.stream, frame.message])
-    case 'snapshot-chunk': return packr.pack([kind, frame.stream, frame.data])
-    case 'snapshot-end': return packr.pack([kind, frame.stream, frame.sha256])
+    case 'snapshot-begin': return packr.pack([kind, frame.stream, frame.message, frame.sha256])
+    case 'snapshot-ready': return packr.pack([kind, frame.stream, frame.from])
+    case 'snapshot-chunk': return packr.pack([kind, frame.stream, frame.number, frame.checksum, frame.data])
+    case 'snapshot-end': return packr.pack([kind, frame.stream])
     case 'snapshot-credit': return packr.pack([kind, frame.stream, frame.ok])
   }
 }
@@ -88,9 +98,12 @@ export function decodeFrame(data: Uint8Array): Frame | undefined {
     case 'gossip': return bytes(a) ? { kind, data: a } : undefined
     case 'alive': return typeof a === 'boolean' ? { kind, datagrams: a } : undefined
     case 'snapshot-begin':
-      return count(a) && record(b) && (b as Message).type === 'snapshot' ? { kind, stream: a, message: b as SnapshotMessage } : undefined
-    case 'snapshot-chunk': return count(a) && bytes(b) ? { kind, stream: a, data: b } : undefined
-    case 'snapshot-end': return count(a) && typeof b === 'string' ? { kind, stream: a, sha256: b } : undefined
+      if (!count(a) || !record(b) || (b as Message).type !== 'snapshot' || typeof c !== 'string') return undefined
+      return { kind, stream: a, message: b as SnapshotMessage, sha256: c }
+    case 'snapshot-ready': return count(a) && count(b) ? { kind, stream: a, from: b } : undefined
+    case 'snapshot-chunk':
+      return count(a) && count(b) && count(c) && bytes(d) ? { kind, stream: a, number: b, checksum: c, data: d } : undefined
+    case 'snapshot-end': return count(a) ? { kind, stream: a } : undefined
     case 'snapshot-credit': return count(a) && typeof b === 'boolean' ? { kind, stream: a, ok: b } : undefined
     case undefined: return undefined
   }
@@ -104,6 +117,9 @@ function isRequest(value: unknown): value is Request {
     case 'add-peer': return typeof request['peer'] === 'object' && request['peer'] !== null
     case 'remove-peer': return typeof request['id'] === 'string'
     case 'transfer': return typeof request['to'] === 'string'
+    case 'read-index': return true
+    case 'repair': return typeof request['fingerprint'] === 'string'
+    case 'members': return true
     default: return false
   }
 }
