@@ -17,6 +17,8 @@ interface Committed {
   readonly term: number
   readonly type: Entry['type']
   readonly text: string
+  /** It was committed in this term or an earlier one: leaders of later terms have it. */
+  readonly by: number
 }
 
 /** What is on one machine's disk, as far as the checks need it. */
@@ -105,7 +107,7 @@ export class Checks {
     if (known === undefined) this.#entries.set(key, text)
     else if (known !== text) this.#cluster.fail(`${host.id} has another entry ${key}: ${text}, not ${known}`)
     const committed = this.history[entry.index]
-    if (committed !== undefined && entry.term > committed.term) {
+    if (committed !== undefined && entry.term > committed.by) {
       this.#cluster.fail(`${host.id} writes entry ${entry.index} of term ${entry.term} over a committed one of term ${committed.term}`)
     }
   }
@@ -119,7 +121,8 @@ export class Checks {
     if (message.type === 'vote-reply' && message.granted && message.term === term && vote !== message.to) {
       this.#cluster.fail(`${message.from} grants ${message.to} its vote, but has "${vote}" on disk`)
     }
-    if (message.type === 'append-reply' && message.ok && message.matchIndex > (state?.lastIndex ?? 0)) {
+    // (One of an earlier term is void: a later leader may have replaced what it speaks of in the very same write.)
+    if (message.type === 'append-reply' && message.ok && message.term === term && message.matchIndex > (state?.lastIndex ?? 0)) {
       this.#cluster.fail(`${message.from} acknowledges ${message.matchIndex}, but has ${state?.lastIndex} on disk`)
     }
   }
@@ -135,7 +138,7 @@ export class Checks {
     const { core } = host.driver!
     for (let index = core.firstIndex; index < this.history.length; index += 1) {
       const committed = this.history[index]
-      if (committed !== undefined && committed.term < term && core.termAt(index) !== committed.term) {
+      if (committed !== undefined && committed.by < term && core.termAt(index) !== committed.term) {
         this.#cluster.fail(`${host.id} leads in term ${term} without the committed entry ${index} of term ${committed.term}`)
       }
     }
@@ -151,6 +154,8 @@ export class Checks {
       }
     }
     if (term < this.#newestTerm) this.#cluster.fail(`${host.id} holds the lease of term ${term}, but ${this.#newestTerm} has committed`)
+    const { core } = host.driver!
+    if (core.termAt(core.commitIndex) !== term) this.#cluster.fail(`${host.id} holds the lease of term ${term} and has committed nothing in it`)
     if (host.role === 'witness') this.#cluster.fail(`the witness ${host.id} holds the lease`)
   }
 
@@ -159,7 +164,7 @@ export class Checks {
   committed(host: Host, index: number, term: number, type: Entry['type'], text: string): void {
     const known = this.history[index]
     if (known === undefined) {
-      this.history[index] = { term, type, text }
+      this.history[index] = { term, type, text, by: host.driver!.core.term }
       this.#cluster.counts.committed += 1
       if (type === 'membership') this.#cluster.counts.membershipChanges += 1
       if (type === 'command') {

@@ -89,7 +89,6 @@ export class Clients {
     if (driver === undefined) return done(false)
     const known = checks.acknowledgedTo
     const record: Recorded = { client, invokeMs: time.now, completeMs: undefined, op: { kind: 'read', key }, result: undefined }
-    if (driver.readIndex === undefined) return done(true)
     void driver.readIndex().then((answer) => this.#cluster.guard(() => {
       if (!answer.ok) return done(false)
       if (answer.index < known) this.#cluster.fail(`${id} may read at ${answer.index}, but ${known} was acknowledged before it asked`)

@@ -9,6 +9,7 @@ import type {
   Entry, Membership, Message, NodeId, Peer, SnapshotMeta, Timing,
 } from '../../consensus/core/types.ts'
 import { Driver } from '../../consensus/driver.ts'
+import { askForRepair } from '../../consensus/repair.ts'
 import { StorageError } from '../../consensus/storage/records.ts'
 import { LogStorage } from '../../consensus/storage/storage.ts'
 import type { Store } from '../../consensus/storage/store.ts'
@@ -43,7 +44,8 @@ export interface Host {
   readonly role: Peer['role']
   readonly disk: Disk
   /** What it was told when it joined. */
-  readonly membership: Membership
+  membership: Membership
+  demotedAtIndex: number | undefined
   /** Local milliseconds for each true one. */
   rate: number
   offsetMs: number
@@ -54,8 +56,10 @@ export interface Host {
   waiters: { readonly index: number; readonly run: () => void }[]
   /** True instant until which this machine may answer for VIPs. */
   leaseUntilMs: number
-  /** The log or the disk cannot be used: an operator has to replace the machine. */
+  /** The log is damaged: the next start repairs it from the leader. */
   damaged: string
+  /** It was removed while it was damaged: only an operator can do something with it. */
+  gone: boolean
 }
 
 export interface Counts {
@@ -70,6 +74,7 @@ export interface Counts {
   reads: number
   replays: number
   damaged: number
+  repairs: number
 }
 
 export interface ClusterOptions {
@@ -90,7 +95,7 @@ export class SimulatedCluster {
   readonly checks: Checks
   readonly timing: Timing
   readonly counts: Counts = {
-    elections: 0, leases: 0, committed: 0, installs: 0, transfers: 0, crashes: 0, membershipChanges: 0, writes: 0, reads: 0, replays: 0, damaged: 0,
+    elections: 0, leases: 0, committed: 0, installs: 0, transfers: 0, crashes: 0, membershipChanges: 0, writes: 0, reads: 0, replays: 0, damaged: 0, repairs: 0,
   }
   readonly #disk: DiskFaults
   readonly #trace: boolean
@@ -117,8 +122,8 @@ export class SimulatedCluster {
   add(id: NodeId, role: Peer['role'], membership: Membership, founder = false): Host {
     const disk = new Disk(this.time, this.random, this.#disk)
     const host: Host = {
-      id, role, disk, membership, rate: 1, offsetMs: 0, life: undefined, driver: undefined,
-      registers: { applied: 0, values: new Map() }, waiters: [], leaseUntilMs: -Infinity, damaged: '',
+      id, role, disk, membership, demotedAtIndex: undefined, rate: 1, offsetMs: 0, life: undefined, driver: undefined,
+      registers: { applied: 0, values: new Map() }, waiters: [], leaseUntilMs: -Infinity, damaged: '', gone: false,
     }
 
     disk.onWrite = (operations) => this.guard(() => this.checks.written(host, operations))
@@ -136,7 +141,7 @@ export class SimulatedCluster {
 
   start(id: NodeId): void {
     const host = this.host(id)
-    if (host.life !== undefined || host.damaged !== '') return
+    if (host.life !== undefined || host.gone) return
     const life = new Life(this.time, host.rate, host.offsetMs)
     host.life = life
     host.registers = { applied: 0, values: new Map() }
@@ -147,9 +152,13 @@ export class SimulatedCluster {
   }
 
   async #boot(host: Host, life: Life): Promise<void> {
+    if (host.damaged !== '') await this.#repair(host, life)
     const storage = await LogStorage.open(() => host.disk.open(life), { clusterId, nodeId: host.id })
     const driver: Driver = new Driver({
-      identity: { id: host.id, role: host.role, clusterId, membership: host.membership },
+      identity: {
+        id: host.id, role: host.role, clusterId, membership: host.membership,
+        ...(host.demotedAtIndex === undefined ? {} : { demotedAtIndex: host.demotedAtIndex }),
+      },
       storage,
       timing: this.timing,
       world: { clock: life, random: this.random, crash: (error) => this.guard(() => this.#ended(host, life, error)) },
@@ -170,11 +179,10 @@ export class SimulatedCluster {
           this.guard(() => this.#restore(host, registers, meta, Buffer.concat(parts).toString(), driver))
         },
         lease: (lease) => this.guard(() => {
-          if (lease === null) host.leaseUntilMs = -Infinity
-          else {
-            this.counts.leases += 1
-            this.checks.leased(host, lease.term, life.toTrue(lease.untilMs))
-          }
+          // One that is lost counts to its end: closing a fence takes time, and only the kernel is sure to do it then.
+          if (lease === null) return
+          this.counts.leases += 1
+          this.checks.leased(host, lease.term, life.toTrue(lease.untilMs))
         }),
         closeFence: async () => {
           await this.#reach(life, this.random() * 10)
@@ -191,6 +199,24 @@ export class SimulatedCluster {
     await driver.start((parts) => this.wires.attach(host.id, life, parts))
   }
 
+  /** As `open.ts` does it, without its files. */
+  async #repair(host: Host, life: Life): Promise<void> {
+    const { voters, learners } = host.membership
+    const start = await askForRepair({
+      id: host.id, fingerprint: '', members: [...voters, ...learners], clock: life,
+      log: (_level, message) => this.note(host.id, message),
+      connect: (parts) => this.wires.attach(host.id, life, parts),
+    })
+    this.note(host.id, `begins anew with the membership at ${start.index}`)
+    this.counts.repairs += 1
+    host.disk.wipe()
+    this.checks.wiped(host.id)
+    host.membership = start.membership
+    host.demotedAtIndex = start.index
+    await LogStorage.create(host.disk.prepare() as Store, { clusterId, nodeId: host.id }, { term: start.term, vote: '' }, [])
+    host.damaged = ''
+  }
+
   /** Waits in the life of a process. */
   #reach(life: Life, ms: number): Promise<void> {
     return new Promise((resolve) => life.arrive(ms, resolve))
@@ -202,6 +228,10 @@ export class SimulatedCluster {
     this.note(host.id, `ends: ${error.message}`)
     this.#stop(host)
     host.disk.crash()
+    if (host.damaged !== '' && error.message.includes('is no member of the cluster any more')) {
+      host.gone = true
+      return
+    }
     if (!(error instanceof StorageError)) this.fail(`${host.id} ended: ${error.stack}`)
     if (!this.checks.mayBeDamaged(host)) this.fail(`${host.id} calls its log damaged, but nothing damaged it: ${error.message}`)
     this.counts.damaged += 1

@@ -4,18 +4,24 @@
  * full, and after a failed write the store has to be opened anew.
  */
 import { StorageError } from '../../consensus/storage/records.ts'
-import type { KeyRange, Operation, Rows, Store } from '../../consensus/storage/store.ts'
+import type { Files, KeyRange, Operation, Rows, Store } from '../../consensus/storage/store.ts'
 import type { Life, VirtualTime } from './time.ts'
 
 type Row = readonly [key: Uint8Array, value: Uint8Array]
 
-const name = (key: Uint8Array): string => Buffer.from(key.buffer, key.byteOffset, key.byteLength).latin1Slice()
+const name = (key: Uint8Array): string => Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1')
 
 export interface DiskFaults {
   /** Milliseconds of one write, uniform between the two. */
   writeMs: readonly [number, number]
   /** Every write fails. */
   full: boolean
+}
+
+interface SimulatedFile {
+  content: Uint8Array
+  /** What a power failure leaves for certain. */
+  durable: Uint8Array
 }
 
 export class Disk {
@@ -28,6 +34,9 @@ export class Disk {
   #unsynced: (readonly Operation[])[] = []
   /** What a reader sees: durable and unsynced. */
   readonly #visible = new Map<string, Row>()
+  readonly #files = new Map<number, SimulatedFile>()
+  /** Removed, but the removal has not reached the platter for certain. */
+  readonly #removed = new Map<number, SimulatedFile>()
   /** The write that the disk is working on. */
   #underWay: readonly Operation[] | undefined
   /** Called for everything that becomes visible. */
@@ -49,6 +58,8 @@ export class Disk {
     this.#visible.clear()
     this.#unsynced = []
     this.#underWay = undefined
+    this.#files.clear()
+    this.#removed.clear()
   }
 
   /** Power failure or kill: what had not been synced may be lost, in order; a write under way may just have made it. */
@@ -65,12 +76,34 @@ export class Disk {
     this.#underWay = undefined
     this.#visible.clear()
     for (const [key, row] of this.#durable) this.#visible.set(key, row)
+    for (const file of this.#files.values()) file.durable = file.content = this.#torn(file)
+    for (const [number, file] of this.#removed) {
+      if (this.#random() < 0.3 && !this.#files.has(number)) this.#files.set(number, { content: file.durable, durable: file.durable })
+    }
+    this.#removed.clear()
+  }
+
+  /** What was not synced may be there, or in part, or as zeroes. */
+  #torn({ content, durable }: SimulatedFile): Uint8Array {
+    if (this.#random() < 0.4) return durable
+    const torn = content.slice(0, Math.max(durable.length, Math.floor(this.#random() * (content.length + 1))))
+    if (this.#random() < 0.5) torn.fill(0, durable.length + Math.floor(this.#random() * (torn.length - durable.length + 1)))
+    torn.set(durable.subarray(0, torn.length))
+    return torn
   }
 
   /** Flips one bit of one stored value. Returns what it hit, or undefined when there is nothing. */
   rot(): string | undefined {
     const rows = [...this.#durable]
     if (rows.length === 0) return undefined
+    const files = [...this.#files].filter(([, { durable }]) => durable.length > 0)
+    if (files.length > 0 && this.#random() < 0.3) {
+      const [number, file] = files[Math.floor(this.#random() * files.length)]!
+      const damaged = Uint8Array.from(file.durable)
+      damaged[Math.floor(this.#random() * damaged.length)]! ^= 1 << Math.floor(this.#random() * 8)
+      file.content = file.durable = damaged
+      return `file ${number}`
+    }
     const [key, [rawKey, value]] = rows[Math.floor(this.#random() * rows.length)]!
     const damaged = Uint8Array.from(value)
     const at = Math.floor(this.#random() * damaged.length)
@@ -136,9 +169,48 @@ export class Disk {
         this.#unsynced.push(operations)
         apply(this.#visible, operations)
       },
+      files: this.#filesOf(life),
       close: async () => {
         closed = true
       },
+    }
+  }
+
+  #filesOf(life: Life): Files {
+    /** Takes `ms`, then happens on the disk, then the process hears of it; nothing of a dead process happens. */
+    const task = <T>(ms: number, work: () => T, writes: boolean): Promise<T> =>
+      new Promise((resolve, reject) => {
+        this.#time.after(ms, () => {
+          if (life.over) return
+          const full = writes && this.faults.full
+          const result = full ? undefined : work()
+          life.arrive(0, () => (full ? reject(new Error('no space left on device')) : resolve(result as T)))
+        })
+      })
+    return {
+      write: (number, offset, data) => {
+        const copy = Uint8Array.from(data)
+        return task(0.05, () => {
+          const file = this.#files.get(number) ?? { content: new Uint8Array(), durable: new Uint8Array() }
+          this.#files.set(number, file)
+          const content = new Uint8Array(Math.max(file.content.length, offset + copy.length))
+          content.set(file.content)
+          content.set(copy, offset)
+          file.content = content
+        }, true)
+      },
+      sync: (number) => task(this.#takesMs(), () => {
+        const file = this.#files.get(number)
+        if (file !== undefined) file.durable = file.content
+      }, true),
+      read: (number, offset, bytes) => task(0.02, () => this.#files.get(number)?.content.slice(offset, offset + bytes) ?? new Uint8Array(), false),
+      list: () => task(0.02, () => [...this.#files.keys()], false),
+      remove: (number) => task(0.02, () => {
+        const file = this.#files.get(number)
+        if (file === undefined) return
+        this.#files.delete(number)
+        this.#removed.set(number, file)
+      }, false),
     }
   }
 

@@ -27,12 +27,12 @@ interface Share {
   readonly untilMs: number
 }
 
-const usage = `usage: npm run sim -- --seeds A..B | --seed N [--trace] | --minutes M   [--jobs N] [--json]`
+const usage = `usage: npm run sim -- --seeds A..B | --seed N [--trace] | --minutes M | --mutants [NAME]   [--jobs N] [--json]`
 
 function empty(): Totals {
   return {
     seeds: 0, simulatedMs: 0, events: 0, elections: 0, leases: 0, committed: 0, installs: 0, transfers: 0, crashes: 0, membershipChanges: 0,
-    writes: 0, reads: 0, replays: 0, damaged: 0,
+    writes: 0, reads: 0, replays: 0, damaged: 0, repairs: 0,
   }
 }
 
@@ -61,12 +61,14 @@ function work({ from, to, step, untilMs }: Share, report: (message: FromWorker) 
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
     options: {
       seeds: { type: 'string' }, seed: { type: 'string' }, trace: { type: 'boolean' }, minutes: { type: 'string' }, jobs: { type: 'string' },
-      json: { type: 'boolean' },
+      json: { type: 'boolean' }, mutants: { type: 'boolean' },
     },
+    allowPositionals: true,
   })
+  if (values.mutants === true) return mutants(positionals[0] ?? '', Number(values.jobs ?? availableParallelism()))
   if (values.seed !== undefined) return one(Number(values.seed), values.trace === true)
   let from: number
   let to: number
@@ -136,6 +138,21 @@ async function main(): Promise<number> {
     }
   }
   return 0
+}
+
+async function mutants(pattern: string, jobs: number): Promise<number> {
+  const { faultsIn, readMutants, seedLimit, tryMutants } = await import('./mutants.ts')
+  const faults = faultsIn(readMutants())
+  if (faults.length > 0) {
+    console.error(faults.join('\n'))
+    return 2
+  }
+  const results = await tryMutants(pattern, jobs, ({ name, seeds, how }) => {
+    console.log(`${seeds === undefined ? 'NOT CAUGHT' : `caught in ${String(seeds).padStart(4)} seeds`}  ${name}${how === '' ? '' : `: ${how.slice(0, 160)}`}`)
+  })
+  const missed = results.filter(({ seeds }) => seeds === undefined).length
+  console.log(`${results.length - missed} of ${results.length} mutants caught within ${seedLimit} seeds each`)
+  return missed === 0 ? 0 : 1
 }
 
 function one(seed: number, trace: boolean): number {

@@ -5,6 +5,7 @@
  */
 import { datagramTypes, type Message, type NodeId, type Peer } from '../../consensus/core/types.ts'
 import type { Network, NetworkHandlers, NetworkParts } from '../../consensus/environment.ts'
+import type { SnapshotPayload } from '../../consensus/transport/snapshots.ts'
 import type { Request, SnapshotMessage } from '../../consensus/transport/wire.ts'
 import type { Life, VirtualTime } from './time.ts'
 
@@ -189,7 +190,7 @@ export class Wires {
       send: (message) => !life.over && this.#send(port, message),
       request: (to, request) => (life.over ? 'not-sent' : this.#request(port, to, request)),
       gossip: () => undefined,
-      sendSnapshot: (message, chunks) => this.#sendSnapshot(port, message, chunks),
+      sendSnapshot: (message, payload) => this.#sendSnapshot(port, message, payload),
       close: async () => {
         if (this.#ports.get(id) === port) this.down(id)
       },
@@ -240,7 +241,7 @@ export class Wires {
     })
   }
 
-  async #sendSnapshot(port: Port, message: SnapshotMessage, chunks: AsyncIterable<Uint8Array>): Promise<boolean> {
+  async #sendSnapshot(port: Port, message: SnapshotMessage, payload: SnapshotPayload): Promise<boolean> {
     const stream = this.#streamTo(port, message.to)
     this.onMessage?.(message)
     if (stream === undefined) return false
@@ -260,18 +261,24 @@ export class Wires {
           })
         })
       })
-    const reading = chunks[Symbol.asyncIterator]()
-    let next = reading.next()
-    next.catch(() => undefined)
+    let reading: AsyncIterator<Uint8Array> | undefined
     let sink: ReturnType<NetworkHandlers['snapshot']>
     const abort = () => sink?.abort()
     stream.broken.add(abort)
     try {
+      let from = 0
       const began = await over(async (to) => {
-        sink = to.handlers.snapshot(port.id, message)
-        return sink !== undefined
+        sink = to.handlers.snapshot(port.id, message, payload.sha256)
+        if (sink === undefined) return false
+        return sink.start().then((there) => {
+          from = there
+          return true
+        }, () => false)
       })
       if (!began) return false
+      reading = payload.open(from)[Symbol.asyncIterator]()
+      let next = reading.next()
+      next.catch(() => undefined)
       for (let result = await next; result.done !== true; result = await next) {
         const chunk = result.value
         next = reading.next()
@@ -287,7 +294,7 @@ export class Wires {
     } finally {
       stream.broken.delete(abort)
       sink?.abort()
-      void reading.return?.()
+      void reading?.return?.()
     }
   }
 }

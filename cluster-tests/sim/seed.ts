@@ -18,9 +18,10 @@ const shapes = [
 
 /**
  * `plain` and `rough` are bad days. In a `storm` hardly a message arrives in time, so that elections collide, old messages
- * meet new terms and logs diverge. In a `shuffle` the membership changes all the time. `disks` are slow, full and rotten.
+ * meet new terms and logs diverge. `orphans` are entries that only a few have when their leader dies (as in figure 3.7 of the
+ * dissertation). In a `shuffle` the membership changes all the time. `disks` are slow, full and rotten.
  */
-const moods = ['plain', 'rough', 'rough', 'storm', 'storm', 'storm', 'shuffle', 'disks', 'disks'] as const
+const moods = ['plain', 'rough', 'rough', 'storm', 'storm', 'orphans', 'orphans', 'shuffle', 'shuffle', 'disks', 'disks'] as const
 
 export interface Outcome {
   readonly counts: Counts
@@ -61,6 +62,31 @@ export function runSeed(seed: number, trace = false): Outcome {
   const anyone = () => pick([...hosts.keys()])
   let mayRot = mood === 'disks' || random() < 0.1
 
+  /** The leader gets something into its log that only one other machine may learn of, and dies or is cut off. */
+  const orphan = () => {
+    const { leader } = cluster
+    const driver = leader === undefined ? undefined : cluster.awake(leader)
+    if (leader === undefined || driver === undefined) return
+    const others = [...hosts.keys()].filter((id) => id !== leader)
+    const confidant = random() < 0.6 && others.length > 0 ? pick(others) : undefined
+    for (const other of others) if (other !== confidant) wires.cut(leader, other)
+    cluster.note(leader, `is heard by ${confidant ?? 'nobody'} alone`)
+    if (mood === 'shuffle' || random() < 0.15) {
+      const members = driver.core.membership.voters.map(({ id }) => id).filter((id) => id !== leader)
+      if (members.length > 0) void driver.removePeer(pick(members))
+    }
+    for (let count = Math.floor(between(1, 4)); count > 0; count -= 1) clients.once(leader, 'write')
+    const dies = random() < 0.8
+    time.after(between(2, 50), () => {
+      if (dies) cluster.crash(leader)
+      if (confidant !== undefined && random() < 0.5) wires.cut(leader, confidant)
+    })
+    time.after(between(60, 500), () => {
+      wires.heal()
+      if (random() < 0.7) cluster.start(leader)
+    })
+  }
+
   const actions: readonly [weight: number, run: (id: NodeId) => void][] = [
     [4, (id) => cluster.crash(id)],
     [mood === 'storm' ? 4 : 2, (id) => {
@@ -87,6 +113,11 @@ export function runSeed(seed: number, trace = false): Outcome {
     }],
     [4, () => wires.heal()],
     [4, (id) => cluster.snapshot(id)],
+    [mood === 'orphans' ? 25 : mood === 'shuffle' ? 10 : 2, orphan],
+    [2, (id) => {
+      const { life, driver } = cluster.host(id)
+      if (life !== undefined && driver !== undefined && !life.frozen) driver.core.requestSnapshot(life.now())
+    }],
     [2, (id) => {
       cluster.counts.transfers += 1
       void cluster.awake(id)?.transfer()
@@ -168,7 +199,7 @@ function heal(cluster: SimulatedCluster, clients: Clients, writeMs: readonly [nu
   cluster.run(1500)
   // Without a majority of sound logs there is nothing to expect but safety.
   const membership = newestMembership(cluster)
-  const sound = membership.filter((id) => hosts.get(id)?.life !== undefined).length
+  const sound = membership.filter((id) => hosts.get(id)?.driver !== undefined).length
   if (sound * 2 <= membership.length) {
     clients.stop()
     cluster.run(500)
@@ -217,8 +248,38 @@ function heal(cluster: SimulatedCluster, clients: Clients, writeMs: readonly [nu
     const { commitIndex, lastIndex } = cluster.core(leader)!
     return commitIndex === lastIndex && members().every(({ registers }) => registers.applied === lastIndex)
   }, 5000, 'everybody has applied everything')
+  trial(cluster, clients, members().map(({ id }) => id))
+  cluster.run(100)
   cluster.checks.finish(members())
   clients.check()
+}
+
+/** One more fault, of those that must not stop a cluster of three or more: another machine leads and commits, in time. */
+function trial(cluster: SimulatedCluster, clients: Clients, members: readonly NodeId[]): void {
+  const { leader, random, wires } = cluster
+  if (leader === undefined || members.length < 3 || random() < 0.3) return
+  if (cluster.core(leader)!.membership.voters.some(({ id }) => !members.includes(id))) return
+  const others = members.filter((id) => id !== leader)
+  const kind = ['deaf', 'disk', 'cut', 'frozen', 'dead'][Math.floor(random() * 5)]!
+  cluster.note(leader, `trial: ${kind}`)
+  if (kind === 'deaf') for (const other of others) wires.cutOneWay(other, leader)
+  else if (kind === 'cut') for (const other of others) wires.cut(other, leader)
+  else if (kind === 'frozen') cluster.freeze(leader)
+  else if (kind === 'dead') cluster.crash(leader)
+  else {
+    cluster.host(leader).disk.faults.writeMs = [8000, 8000]
+    clients.once(leader, 'write')
+  }
+  let wrote = false
+  let asked = -Infinity
+  cluster.until(() => {
+    const next = others.find((id) => cluster.core(id)?.role === 'leader')
+    if (!wrote && next !== undefined && cluster.time.now - asked > 300) {
+      asked = cluster.time.now
+      clients.once(next, 'write', (ok) => { wrote ||= ok })
+    }
+    return wrote
+  }, 4000, `another leader commits (${kind})`)
 }
 
 /** Who votes by the newest membership that anybody has. */
