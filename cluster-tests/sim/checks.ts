@@ -121,6 +121,9 @@ export class Checks {
     if (message.type === 'vote-reply' && message.granted && message.term === term && vote !== message.to) {
       this.#cluster.fail(`${message.from} grants ${message.to} its vote, but has "${vote}" on disk`)
     }
+    if (message.type === 'snapshot-reply' && message.ok && message.term === term && message.index > (state?.lastIndex ?? 0)) {
+      this.#cluster.fail(`${message.from} acknowledges a snapshot at ${message.index}, but has ${state?.lastIndex} on disk`)
+    }
     // (One of an earlier term is void: a later leader may have replaced what it speaks of in the very same write.)
     if (message.type === 'append-reply' && message.ok && message.term === term && message.matchIndex > (state?.lastIndex ?? 0)) {
       this.#cluster.fail(`${message.from} acknowledges ${message.matchIndex}, but has ${state?.lastIndex} on disk`)
@@ -129,9 +132,10 @@ export class Checks {
 
   // ---- leaders ------------------------------------------------------------------------------------------------------
 
-  leads(host: Host, term: number): void {
+  /** Whether that is news. */
+  leads(host: Host, term: number): boolean {
     const known = this.#leaders.get(term)
-    if (known === host.id) return
+    if (known === host.id) return false
     if (known !== undefined) this.#cluster.fail(`${host.id} and ${known} both lead in term ${term}`)
     this.#leaders.set(term, host.id)
     this.#cluster.counts.elections += 1
@@ -142,6 +146,7 @@ export class Checks {
         this.#cluster.fail(`${host.id} leads in term ${term} without the committed entry ${index} of term ${committed.term}`)
       }
     }
+    return true
   }
 
   leased(host: Host, term: number, untilMs: number): void {

@@ -51,23 +51,23 @@ export class Clients {
     time.after(random() * everyMs, again)
   }
 
-  /** One operation through `id`; `done` when it is answered. */
-  once(id: NodeId, kind: 'read' | 'write', done: (ok: boolean) => void = () => undefined): void {
+  /** One operation through `id`; `done` when it is answered. `bytes`: added to what is written. */
+  once(id: NodeId, kind: 'read' | 'write', done: (ok: boolean) => void = () => undefined, bytes = 0): void {
     const key = keys[Math.floor(this.#cluster.random() * keys.length)]!
     const client = (this.#next += 1)
     if (kind === 'read') this.#read(id, client, key, done)
-    else this.#write(id, client, key, done)
+    else this.#write(id, client, key, done, bytes)
   }
 
-  #write(id: NodeId, client: number, key: string, done: (ok: boolean) => void): void {
+  #write(id: NodeId, client: number, key: string, done: (ok: boolean) => void, bytes: number): void {
     const { time, checks, counts } = this.#cluster
     const driver = this.#cluster.awake(id)
     if (driver === undefined) return done(false)
-    const value = `v${(this.#values += 1)}`
+    const value = `v${(this.#values += 1)}${'.'.repeat(bytes)}`
     const text = `${key}=${value}`
     const record: Recorded = { client, invokeMs: time.now, completeMs: undefined, op: { kind: 'write', key, value }, result: undefined }
     this.#history.push(record)
-    const priority = this.#cluster.random() < 0.7 ? 'normal' : 'bulk'
+    const priority = bytes > 0 || this.#cluster.random() < 0.7 ? 'normal' : 'bulk'
     void driver.propose(encoder.encode(text), priority).then((result) => this.#cluster.guard(() => {
       if (result.ok) {
         record.completeMs = time.now

@@ -97,6 +97,8 @@ export class SimulatedCluster {
   readonly counts: Counts = {
     elections: 0, leases: 0, committed: 0, installs: 0, transfers: 0, crashes: 0, membershipChanges: 0, writes: 0, reads: 0, replays: 0, damaged: 0, repairs: 0,
   }
+  /** Called when a machine begins to lead. */
+  onLeader: ((id: NodeId) => void) | undefined
   readonly #disk: DiskFaults
   readonly #trace: boolean
   readonly #lines: string[] = []
@@ -190,7 +192,8 @@ export class SimulatedCluster {
         },
         transferRequested: (to) => driver.transfer(to === '' ? undefined : to),
         changed: ({ role, term }) => this.guard(() => {
-          if (role === 'leader') this.checks.leads(host, term)
+          if (role !== 'leader' || !this.checks.leads(host, term)) return
+          life.soon(() => this.guard(() => this.onLeader?.(host.id)))
         }),
         gossip: () => undefined,
       },

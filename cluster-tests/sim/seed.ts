@@ -38,7 +38,7 @@ export function runSeed(seed: number, trace = false): Outcome {
   const between = (low: number, high: number) => low + random() * (high - low)
   const mood = pick(moods)
   const cluster = new SimulatedCluster({
-    seed, trace, timing: balancedTiming, membership: members(...pick(shapes)),
+    seed, trace, timing: balancedTiming, membership: members(...(mood === 'shuffle' && random() < 0.5 ? ['a', 'b', 'c', 'w!'] : pick(shapes))),
     network: mood === 'plain' ? { delayMs: [0.1, 1], loss: 0, duplicate: 0, straggle: 0, breaks: 0, wild: false }
       : mood === 'storm'
         ? { delayMs: [0.1, 30], loss: pick([0, 0.1, 0.2]), duplicate: 0.3, straggle: pick([0.1, 0.2, 0.3]), breaks: pick([0, 0.01]), wild: random() < 0.5 }
@@ -60,6 +60,9 @@ export function runSeed(seed: number, trace = false): Outcome {
   for (let count = pick([1, 3, 5]); count > 0; count -= 1) clients.start(everyMs)
   const spare = ['s', 't']
   const anyone = () => pick([...hosts.keys()])
+  /** The faults end with the safety phase, also those that were planned in it. */
+  let well = false
+  const later = (ms: number, run: () => void) => time.after(ms, () => well || run())
   let mayRot = mood === 'disks' || random() < 0.1
 
   /** The leader gets something into its log that only one other machine may learn of, and dies or is cut off. */
@@ -75,16 +78,49 @@ export function runSeed(seed: number, trace = false): Outcome {
       const members = driver.core.membership.voters.map(({ id }) => id).filter((id) => id !== leader)
       if (members.length > 0) void driver.removePeer(pick(members))
     }
-    for (let count = Math.floor(between(1, 4)); count > 0; count -= 1) clients.once(leader, 'write')
+    // Large ones go one in a message: the rest of the log comes later.
+    const bytes = random() < 0.3 ? 150_000 : 0
+    for (let count = Math.floor(between(1, 4)); count > 0; count -= 1) clients.once(leader, 'write', undefined, bytes)
     const dies = random() < 0.8
-    time.after(between(2, 50), () => {
+    later(between(2, 50), () => {
       if (dies) cluster.crash(leader)
       if (confidant !== undefined && random() < 0.5) wires.cut(leader, confidant)
     })
-    time.after(between(60, 500), () => {
+    later(between(60, 500), () => {
       wires.heal()
       if (random() < 0.7) cluster.start(leader)
     })
+  }
+
+  /** A leader that one machine has not heard of for a while has to step down within its lease. */
+  const stumble = () => {
+    const { leader } = cluster
+    if (leader === undefined || cluster.awake(leader) === undefined) return
+    const other = anyone()
+    if (other === leader) return
+    wires.cutOneWay(leader, other)
+    cluster.note(leader, `does not reach ${other}, and its disk is full for a moment`)
+    later(between(250, 500), () => {
+      const { faults } = cluster.host(leader).disk
+      faults.full = true
+      clients.once(leader, 'write')
+      later(between(1, 40), () => {
+        faults.full = false
+        wires.heal()
+      })
+    })
+  }
+  if (mood === 'shuffle') {
+    // A leader that wants to change the membership before it has committed anything.
+    cluster.onLeader = (id) => {
+      if (random() < 0.4) return
+      const driver = cluster.awake(id)
+      if (driver === undefined) return
+      const voters = driver.core.membership.voters.map((voter) => voter.id)
+      const out = [...hosts.keys()].find((name) => !voters.includes(name))
+      if (out !== undefined && random() < 0.5) void driver.addPeer(peer(out, cluster.host(out).role))
+      else void driver.removePeer(pick(voters))
+    }
   }
 
   const actions: readonly [weight: number, run: (id: NodeId) => void][] = [
@@ -95,7 +131,7 @@ export function runSeed(seed: number, trace = false): Outcome {
     }],
     [4, (id) => {
       cluster.freeze(id)
-      time.after(between(10, 700), () => cluster.thaw(id))
+      later(between(10, 700), () => cluster.thaw(id))
     }],
     [2, (id) => {
       for (const other of hosts.keys()) wires.cut(id, other)
@@ -113,6 +149,7 @@ export function runSeed(seed: number, trace = false): Outcome {
     }],
     [4, () => wires.heal()],
     [4, (id) => cluster.snapshot(id)],
+    [mood === 'disks' ? 6 : 2, stumble],
     [mood === 'orphans' ? 25 : mood === 'shuffle' ? 10 : 2, orphan],
     [2, (id) => {
       const { life, driver } = cluster.host(id)
@@ -130,7 +167,7 @@ export function runSeed(seed: number, trace = false): Outcome {
       if (slow) faults.writeMs = [1, pick([50, 400, 900])]
       else faults.full = true
       cluster.note(id, slow ? 'has a slow disk' : 'has a full disk')
-      time.after(between(50, 900), () => {
+      later(between(50, 900), () => {
         faults.writeMs = fastDisk
         faults.full = false
       })
@@ -180,6 +217,8 @@ export function runSeed(seed: number, trace = false): Outcome {
     if (down.length > 0 && random() < 0.35) cluster.start(pick(down).id)
   }
 
+  well = true
+  cluster.onLeader = undefined
   heal(cluster, clients, fastDisk)
   return { counts: cluster.counts, simulatedMs: time.now, events: time.events, transcript: () => cluster.transcript() }
 }
