@@ -4,6 +4,7 @@
  */
 import { balancedTiming, type NodeId } from '../../consensus/core/types.ts'
 import { Clients } from './clients.ts'
+import { earlierTerm, rivalChanges } from './plots.ts'
 import { members, peer, SimulatedCluster, type Counts } from './cluster.ts'
 import { randomFrom } from './time.ts'
 
@@ -20,8 +21,9 @@ const shapes = [
  * `plain` and `rough` are bad days. In a `storm` hardly a message arrives in time, so that elections collide, old messages
  * meet new terms and logs diverge. `orphans` are entries that only a few have when their leader dies (as in figure 3.7 of the
  * dissertation). In a `shuffle` the membership changes all the time. `disks` are slow, full and rotten.
+ * `earlier term` and `rivals` follow a plot (`plots.ts`).
  */
-const moods = ['plain', 'rough', 'rough', 'storm', 'storm', 'orphans', 'orphans', 'shuffle', 'shuffle', 'disks', 'disks'] as const
+const moods = ['plain', 'rough', 'rough', 'storm', 'storm', 'orphans', 'orphans', 'shuffle', 'shuffle', 'disks', 'disks', 'earlier term', 'rivals'] as const
 
 export interface Outcome {
   readonly counts: Counts
@@ -37,13 +39,14 @@ export function runSeed(seed: number, trace = false): Outcome {
   const pick = <T>(values: readonly T[]): T => values[Math.floor(random() * values.length)]!
   const between = (low: number, high: number) => low + random() * (high - low)
   const mood = pick(moods)
+  const isPlot = mood === 'earlier term' || mood === 'rivals'
   const cluster = new SimulatedCluster({
-    seed, trace, timing: balancedTiming, membership: members(...(mood === 'shuffle' && random() < 0.5 ? ['a', 'b', 'c', 'w!'] : pick(shapes))),
-    network: mood === 'plain' ? { delayMs: [0.1, 1], loss: 0, duplicate: 0, straggle: 0, breaks: 0, wild: false }
+    seed, trace, timing: balancedTiming, membership: members(...(mood === 'rivals' || (mood === 'shuffle' && random() < 0.5) ? ['a', 'b', 'c', 'w!'] : pick(shapes))),
+    network: mood === 'plain' || isPlot ? { delayMs: [0.1, 1], loss: 0, duplicate: 0, straggle: 0, breaks: 0, wild: false }
       : mood === 'storm'
         ? { delayMs: [0.1, 30], loss: pick([0, 0.1, 0.2]), duplicate: 0.3, straggle: pick([0.1, 0.2, 0.3]), breaks: pick([0, 0.01]), wild: random() < 0.5 }
         : { delayMs: [0.1, pick([1, 5, 30])], loss: pick([0, 0.02, 0.2]), duplicate: 0.1, straggle: pick([0, 0.02]), breaks: pick([0, 0.01]), wild: random() < 0.2 },
-    disk: { writeMs: [0.1, pick([1, 5, 30])], full: false },
+    disk: { writeMs: [0.1, isPlot ? 2 : pick([1, 5, 30])], full: false },
   })
   const { hosts, wires, time } = cluster
   const fastDisk = [0.1, 1] as const
@@ -200,7 +203,9 @@ export function runSeed(seed: number, trace = false): Outcome {
   ]
   const total = actions.reduce((sum, [weight]) => sum + weight, 0)
 
-  while (time.now < safetyMs) {
+  if (mood === 'earlier term') earlierTerm({ cluster, clients, random, endMs: safetyMs * 2 })
+  else if (mood === 'rivals') rivalChanges({ cluster, clients, random, endMs: safetyMs * 2 })
+  else while (time.now < safetyMs) {
     cluster.run(between(1, 120))
     // Most things are interesting when they happen to the leader.
     const { leader } = cluster
