@@ -2,7 +2,11 @@
  * What the rest of Haechi sees of consensus. `driver.ts` implements it with real clock, disk and network.
  * Consensus knows bytes and peers, nothing of load balancing or of VIPs.
  */
+import type { Preference } from './core/options.ts'
 import type { Entry, Membership, NodeId, NodeRole, Peer, Role, SnapshotMeta, Timing } from './core/types.ts'
+import type { Versions } from './versions.ts'
+
+export type { Preference } from './core/options.ts'
 
 /** The right to answer for VIPs. `untilMs` is an instant of this node's `performance.now()` clock. */
 export interface Lease {
@@ -19,6 +23,10 @@ export interface PeerStatus {
   readonly lastHeardAgoMs: number | null
   /** Highest index known to be durable on it (leader's view); null when this node is not the leader. */
   readonly matchIndex: number | null
+  /** Protocol in use on the stream with it; null without one. */
+  readonly protocol?: number | null
+  /** What it announced when it last connected, even if there was no common protocol; null if it has not yet. */
+  readonly versions?: Versions | null
 }
 
 export interface ConsensusStatus {
@@ -38,6 +46,8 @@ export interface ConsensusStatus {
   readonly peers: readonly PeerStatus[]
   readonly membership: Membership
   readonly timing: Timing
+  /** What this node announces to the others. */
+  readonly versions?: Versions
   /** Why the log cannot be written at the moment; absent when it can. Such a node neither leads nor acknowledges. */
   readonly storageError?: string
   /** Why this node cannot take part although it runs: its name belongs to another certificate. Absent when it can. */
@@ -46,6 +56,8 @@ export interface ConsensusStatus {
 
 /** Expected failures of a proposal. `retry-safe`: it is certain that the entry was not and will not be committed. */
 export type ProposeErrorCode = 'no-leader' | 'not-leader' | 'timeout' | 'too-large' | 'overloaded' | 'stopped' | 'lost'
+  /** The leader runs an older version, which does not know such a request. */
+  | 'not-supported'
   /** A membership change that is not allowed, such as removing the last voter. */
   | 'invalid'
 export type ProposeResult =
@@ -69,8 +81,11 @@ export interface ConsensusHooks {
   lease(lease: Lease | null): void
   /** Must close the fence before it resolves. Called before a planned transfer (safety rule 4). */
   closeFence(): Promise<void>
-  /** On the leader: a follower was asked for a planned hand-over (`requestTransfer`) and passes the request on, once. */
-  transferRequested(to: NodeId | ''): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }>
+  /**
+   * On the leader. `asked`: a follower was asked for a planned hand-over (`requestTransfer`) and passes the request on, once.
+   * `preferred`: the preferred node is ready to lead again (`prefer`); never two of these at a time.
+   */
+  transferRequested(to: NodeId | '', why: 'asked' | 'preferred'): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }>
   /** Role, term, leader or membership changed. */
   changed(status: ConsensusStatus): void
   /** Gossip from a peer: an opaque, unordered, lossy, small message (≤ 256 KiB). */
@@ -85,6 +100,8 @@ export interface JoinRequest {
   readonly peer: Peer
   /** PEM PKCS#10 certificate signing request for the joiner's own key, which never leaves its machine. */
   readonly csr: string
+  /** Highest level of replicated commands that the joiner understands; absent: 1. */
+  readonly commandLevel?: number
 }
 export interface JoinResponse {
   readonly clusterId: string
@@ -95,6 +112,8 @@ export interface JoinResponse {
   readonly membership: Membership
   /** How often the cluster has been recovered (`haechi recover`); absent: never. */
   readonly generation?: number
+  /** The committed membership entry that took the joiner in: before its log reaches it, it must not vote. */
+  readonly joinedAtIndex?: number
 }
 
 export interface ConsensusOptions {
@@ -103,6 +122,8 @@ export interface ConsensusOptions {
   /** Overrides the listen address in identity.json, host:port. */
   readonly listen?: string
   readonly timing?: Timing
+  /** What this node says of its version; default: this build's protocols and command level 1. */
+  readonly versions?: Versions
   readonly hooks: ConsensusHooks
   /** Gives up a repair that is under way when the node is opened; without effect afterwards. */
   readonly signal?: AbortSignal
@@ -133,6 +154,8 @@ export interface Consensus {
   transfer(to?: NodeId): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }>
   /** On a follower: passes the request on to the leader's `transferRequested` hook, once; its answer comes back. */
   requestTransfer(to: NodeId | ''): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }>
+  /** Who should lead when it can; nobody until it is said, so to be said after every start and whenever it changes. */
+  prefer(preference: Preference): void
   /** Adds a learner, which the leader promotes to voter once it has caught up. Leader or forwarded. */
   addPeer(peer: Peer): Promise<ProposeResult>
   removePeer(id: NodeId): Promise<ProposeResult>

@@ -9,6 +9,7 @@ import type {
   Consensus, ConsensusHooks, ConsensusOptions, ConsensusStatus, Lease, PeerStatus, ProposeResult, ReadIndexResult,
 } from './consensus.ts'
 import { find, isMembership } from './core/membership.ts'
+import type { Preference } from './core/options.ts'
 import { Raft } from './core/raft.ts'
 import type {
   Entry, HardState, Message, NodeId, Peer, Ready, SnapshotMeta, Timing,
@@ -25,7 +26,7 @@ import { Snapshots } from './snapshots.ts'
 import { StorageError, type LogStorage } from './storage/storage.ts'
 import { maxGossipBytes, type Request } from './transport/wire.ts'
 
-const maxCacheBytes = 8 * 1024 * 1024
+const maxCacheBytes = 2 * 1024 * 1024
 /** More than any append message that the core asks for; a larger single entry still goes alone. */
 const maxMessageBytes = 1024 * 1024
 /** Messages per peer that wait for their entries to be read from disk; the core repeats what is dropped. */
@@ -109,6 +110,9 @@ export class Driver implements AbortableConsensus {
   /** The fence was closed on purpose in this term: the lease is not passed on any more (rule 4). */
   #withheldTerm = -1
   #transferring = false
+  /** The preferred node is being handed over to; and why that last came to nothing, or empty. */
+  #preempting = false
+  #preemptFailure = ''
 
   readonly #loads = new Map<NodeId, { waiting: number; tail: Promise<void> }>()
   readonly #watchers = new Set<() => void>()
@@ -251,6 +255,8 @@ export class Driver implements AbortableConsensus {
       this.#feed.committed(to)
       this.#snapshots.considerRequest()
     }
+    // Not within the loop: handing over begins with input to the core.
+    if (ready.transferWanted !== undefined) this.#clock.soon(() => void this.#handToPreferred(ready.transferWanted!))
     if (ready.lostMemory) void this.#lostMemory()
     if (ready.change !== undefined) {
       const { role, term, leader } = ready.change
@@ -501,7 +507,7 @@ export class Driver implements AbortableConsensus {
     if (request.type === 'transfer') {
       if (this.#raft.role !== 'leader') return { ok: false, detail: 'leadership has just changed' }
       this.#log('info', `${from} asks to hand over${request.to === '' ? '' : ` to ${request.to}`}`)
-      return this.#hooks.transferRequested(request.to)
+      return this.#hooks.transferRequested(request.to, 'asked')
     }
     if (this.#stopped || this.#retired || this.#stopping !== undefined) return refusal('not-leader', true, 'this node is stopping')
     if (request.type === 'read-index') return this.#reads.serve()
@@ -564,13 +570,39 @@ export class Driver implements AbortableConsensus {
 
   async requestTransfer(to: NodeId | ''): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }> {
     const { leader } = this.#raft
-    if (leader === this.#identity.id) return this.#hooks.transferRequested(to)
+    if (leader === this.#identity.id) return this.#hooks.transferRequested(to, 'asked')
     if (leader === '') return { ok: false, detail: 'no leader is known' }
     const reply = await this.#network.request(leader, { type: 'transfer', to })
     if (reply === 'not-sent') return { ok: false, detail: `the leader ${leader} is not connected` }
     const { ok, detail } = (reply ?? {}) as { ok?: unknown; detail?: unknown }
     if (ok === true) return { ok }
     return { ok: false, detail: typeof detail === 'string' ? detail : `the connection to ${leader} broke before it answered` }
+  }
+
+  prefer(preference: Preference): void {
+    if (this.#stopped || this.#retired) return
+    this.#preemptFailure = ''
+    this.#raft.prefer(preference, this.#clock.now())
+    this.#pump()
+  }
+
+  /** The core asks again after a while if nothing comes of it: a failure is named once, not with every attempt. */
+  async #handToPreferred(to: NodeId): Promise<void> {
+    if (this.#preempting || this.#transferring || this.#stopping !== undefined || this.#raft.role !== 'leader') return
+    if (this.#stopped || this.#retired) return
+    this.#preempting = true
+    let failure = ''
+    try {
+      const result = await this.#hooks.transferRequested(to, 'preferred')
+      if (!result.ok) failure = result.detail
+    } catch (error) {
+      failure = (error as Error).message
+    } finally {
+      this.#preempting = false
+    }
+    if (failure === '') this.#log('info', `handed over to the preferred node ${to}`)
+    else if (failure !== this.#preemptFailure) this.#log('warn', `not handed over to the preferred node ${to}: ${failure}`)
+    this.#preemptFailure = failure
   }
 
   /** Waits for a change of role, term, leader or membership after which `condition` holds. */
@@ -666,6 +698,8 @@ export class Driver implements AbortableConsensus {
         connected: this.#network.connected(peer.id),
         lastHeardAgoMs: heardMs === undefined ? null : Math.max(now - heardMs, 0),
         matchIndex: raft.progress(peer.id)?.matchIndex ?? null,
+        protocol: this.#network.protocol?.(peer.id) ?? null,
+        versions: this.#network.announced?.(peer.id) ?? null,
       }
     })
     return {
@@ -674,6 +708,7 @@ export class Driver implements AbortableConsensus {
       lastIndex: raft.lastIndex, firstIndex: raft.firstIndex, snapshotIndex: raft.snapshotIndex,
       leaseRemainingMs: this.#lease === undefined ? 0 : Math.max(this.#lease.untilMs - now, 0),
       peers, membership, timing: this.#timing,
+      ...(this.#network.versions === undefined ? {} : { versions: this.#network.versions }),
       ...(this.#storageError === '' ? {} : { storageError: this.#storageError }),
       ...(identityError === '' ? {} : { identityError }),
     }

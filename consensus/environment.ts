@@ -8,6 +8,7 @@ import type { ConsensusHooks } from './consensus.ts'
 import type { Message, NodeId, Peer } from './core/types.ts'
 import type { SnapshotPayload, SnapshotSink } from './transport/snapshots.ts'
 import type { Request, SnapshotMessage } from './transport/wire.ts'
+import type { Versions } from './versions.ts'
 
 /** What `after` gives back and `cancel` takes. */
 export type Timer = object
@@ -85,6 +86,12 @@ export interface NetworkParts {
 export interface Network {
   readonly port: number
   connected(id: NodeId): boolean
+  /** What this node says of itself to others. */
+  readonly versions?: Versions
+  /** The protocol in use with `id`; undefined without a stream. */
+  protocol?(id: NodeId): number | undefined
+  /** What `id` announced last. */
+  announced?(id: NodeId): Versions | undefined
   /** Instant of the last authentic message from `id`; undefined if never. */
   lastHeardMs(id: NodeId): number | undefined
   /** Whom to keep streams to. Peers that are no longer listed and may not connect any more are cut off. */

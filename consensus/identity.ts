@@ -34,7 +34,10 @@ export interface Identity {
   readonly apiAddress: string
   /** As told when this node joined, or began anew: whom to connect to before its own log says more. Empty for the founder. */
   readonly membership: Membership
-  /** Set when this node has lost its log: the membership entry that took its vote (`repair.ts`). */
+  /**
+   * The membership entry by which this log began: that took the node in, or took its vote when it had lost its log
+   * (`repair.ts`). Until the log reaches it the node does not vote: a member of its name may have voted before.
+   */
   readonly demotedAtIndex?: number
   /** How often the cluster has been recovered (`haechi recover`). Members of different generations refuse each other. */
   readonly generation?: number
@@ -59,6 +62,8 @@ export interface InitOptions extends NewNode {
 
 export interface JoinOptions extends NewNode {
   readonly token: string
+  /** Highest level of replicated commands that this machine's version understands; default: 1. */
+  readonly commandLevel?: number
 }
 
 /** A fresh cluster id (a random UUID). */
@@ -103,7 +108,9 @@ export async function joinCluster(options: JoinOptions): Promise<Identity> {
   const { csrPem, keyPem } = await createRequest(peer.id)
   const failures: string[] = []
   for (const address of addresses) {
-    const attempt = await requestJoin(address, pinned, { secret, peer, csr: csrPem })
+    const attempt = await requestJoin(address, pinned, {
+      secret, peer, csr: csrPem, ...(options.commandLevel === undefined ? {} : { commandLevel: options.commandLevel }),
+    })
     if (!attempt.ok) {
       failures.push(attempt.error)
       if (attempt.final) break
@@ -111,8 +118,11 @@ export async function joinCluster(options: JoinOptions): Promise<Identity> {
     }
     const { response } = attempt
     checkResponse(response, { clusterId, pinned, keyPem, peer })
-    const { membership, generation } = response
-    const identity: Identity = { clusterId, ...peer, membership, ...(generation === undefined ? {} : { generation }) }
+    const { membership, generation, joinedAtIndex } = response
+    const identity: Identity = {
+      clusterId, ...peer, membership, ...(generation === undefined ? {} : { generation }),
+      ...(joinedAtIndex === undefined ? {} : { demotedAtIndex: joinedAtIndex }),
+    }
     await draft.write('ca.pem', response.caCertificate, 0o644)
     if (peer.role === 'node') await draft.write('ca.key', response.caKey, 0o600)
     await draft.write('node.pem', response.certificate, 0o644)

@@ -25,7 +25,7 @@ export async function openConsensus(options: ConsensusOptions, world: World = re
   const { certificate, key, ca } = loadCredentials(directory)
   const fingerprint = certificateFingerprint(certificate)
   const connect = ({ id, clusterId, generation }: Identity) => (parts: NetworkParts) =>
-    Transport.open({ self: id, clusterId: generationName(clusterId, generation ?? 0), listen, certificate, key, ca, log, ...parts })
+    Transport.open({ self: id, clusterId: generationName(clusterId, generation ?? 0), listen, certificate, key, ca, log, ...(options.versions === undefined ? {} : { versions: options.versions }), ...parts })
 
   let storage = await openOrSetAside(options)
   if (storage === undefined) {

@@ -4,6 +4,10 @@
  */
 import type { Entry } from './core/types.ts'
 
+/** What an entry costs beside its payload, bytes. */
+const overheadBytes = 200
+const bytesOf = ({ data }: Entry): number => data.length + overheadBytes
+
 export class PayloadCache {
   readonly #maxBytes: number
   /** `#entries[#head]` is the first one. */
@@ -26,18 +30,18 @@ export class PayloadCache {
     const last = this.#entries.at(-1)
     if (last !== undefined && this.#head < this.#entries.length) {
       if (entry.index > last.index + 1 || entry.index < this.#entries[this.#head]!.index) this.clear()
-      else while (this.#head < this.#entries.length && this.#entries.at(-1)!.index >= entry.index) this.#bytes -= this.#entries.pop()!.data.length
+      else while (this.#head < this.#entries.length && this.#entries.at(-1)!.index >= entry.index) this.#bytes -= bytesOf(this.#entries.pop()!)
     }
     this.#entries.push(entry)
-    this.#bytes += entry.data.length
+    this.#bytes += bytesOf(entry)
   }
 
   /** Makes room, but never forgets what is not durable yet (beyond `stableIndex`): it is nowhere else. */
   trim(stableIndex: number): void {
     while (this.#bytes > this.#maxBytes && this.#head < this.#entries.length && this.#entries[this.#head]!.index <= stableIndex) {
-      const { data } = this.#entries[this.#head]!
-      this.#bytes -= data.length
-      this.#forgottenBytes += data.length
+      const bytes = bytesOf(this.#entries[this.#head]!)
+      this.#bytes -= bytes
+      this.#forgottenBytes += bytes
       this.#head += 1
     }
     // Moving the rest forward costs as much as there is; what is forgotten must not pile up meanwhile.

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'
 import type { ConsensusHooks, JoinRequest, JoinResponse, Lease } from './consensus.ts'
+import type { Versions } from './versions.ts'
 import type { Entry, NodeRole, SnapshotMeta, Timing } from './core/types.ts'
 import type { AbortableConsensus } from './driver.ts'
 import { caFingerprint, encodeJoinToken, initCluster, joinCluster, loadIdentity, signCsr } from './identity.ts'
@@ -42,6 +43,8 @@ export class Member {
   readonly role: NodeRole
   consensus!: AbortableConsensus
   timing: Timing | undefined
+  /** What it says of itself from the next `open` on; undefined: this build's. */
+  versions: Versions | undefined
   entries: Entry[] = []
   restored: { meta: SnapshotMeta; data: Buffer }[] = []
   lease: Lease | null = null
@@ -94,6 +97,7 @@ export class Member {
     }
     this.consensus = await openConsensus({
       directory: this.directory, hooks, ...(signal === undefined ? {} : { signal }), ...(this.timing === undefined ? {} : { timing: this.timing }),
+      ...(this.versions === undefined ? {} : { versions: this.versions }),
       log: (level, message, fields) => this.#logs.push(`${this.id} ${level} ${message} ${JSON.stringify(fields ?? {})}`),
     }, { ...realWorld, crash })
   }
@@ -112,6 +116,7 @@ export class Member {
         certificate,
         caKey: request.peer.role === 'node' ? readFileSync(join(this.directory, 'ca.key'), 'utf8') : '',
         membership: this.consensus.status().membership,
+        joinedAtIndex: added.index,
       },
     }
   }

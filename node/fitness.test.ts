@@ -70,3 +70,16 @@ test('what is no word is ignored', (t) => {
   words.heard('b', undefined, 0)
   t.is(words.of('b', 0), word.fit)
 })
+
+test('the preferred node is handed over to only by its own good word', (t) => {
+  const words = new Words(2000)
+  t.regex(words.againstPreferred('a', 0), /not fit/)
+  words.heard('a', word.fit, 0)
+  t.is(words.againstPreferred('a', 2000), '')
+  t.regex(words.againstPreferred('a', 2001), /not fit/)
+  words.heard('a', word.vipsFail, 3000)
+  t.regex(words.againstPreferred('a', 3000), /VIP/, 'it would only hand over again')
+  words.heard('a', word.fit, 4000, true)
+  t.regex(words.againstPreferred('a', 4000), /an operator has handed over from a/)
+  t.is(words.best(['a'], 4000), 'a', 'it takes over when it is needed')
+})

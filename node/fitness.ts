@@ -56,23 +56,31 @@ export type Word = (typeof word)[keyof typeof word]
 /** The last words of the peers' hearts. */
 export class Words {
   readonly #validMs: number
-  readonly #words = new Map<NodeId, { readonly word: Word; readonly atMs: number }>()
+  readonly #words = new Map<NodeId, { readonly word: Word; readonly standsBack: boolean; readonly atMs: number }>()
 
   /** A word counts for `validMs`. */
   constructor(validMs: number) {
     this.#validMs = validMs
   }
 
-  /** Ignores what is no word. */
-  heard(from: NodeId, value: number | undefined, nowMs: number): void {
+  /** Ignores what is no word. `standsBack`: an operator has handed over from it, and it is not to be preferred for that. */
+  heard(from: NodeId, value: number | undefined, nowMs: number, standsBack = false): void {
     const known = Object.values(word).find((candidate) => candidate === value)
-    if (known !== undefined) this.#words.set(from, { word: known, atMs: nowMs })
+    if (known !== undefined) this.#words.set(from, { word: known, standsBack, atMs: nowMs })
   }
 
   /** The word of one peer that still counts; `notFit` if there is none. */
   of(id: NodeId, nowMs: number): Word {
     const last = this.#words.get(id)
     return last === undefined || nowMs - last.atMs > this.#validMs ? word.notFit : last.word
+  }
+
+  /** Why the preferred node should not lead although it could, or an empty text. Without its own recent word it should not. */
+  againstPreferred(id: NodeId, nowMs: number): string {
+    const now = this.of(id, nowMs)
+    if (now === word.notFit) return `${id} is not fit to serve`
+    if (now === word.vipsFail) return `a VIP cannot be held on ${id}`
+    return this.#words.get(id)!.standsBack ? `an operator has handed over from ${id}` : ''
   }
 
   /** Who of `candidates` could serve in this node's place, those whose VIPs work first. */

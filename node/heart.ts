@@ -13,12 +13,15 @@ import type { Entry, NodeId, SnapshotMeta, Timing } from '../consensus/core/type
 import type { Consensus, ConsensusHooks, JoinRequest, JoinResponse, ProposeResult } from '../consensus/consensus.ts'
 import { openConsensus } from '../consensus/open.ts'
 import { loadIdentity } from '../consensus/identity.ts'
-import { allowNonlocalBind } from '../vip/kernel.ts'
-import { createVipManager } from '../vip/manager.ts'
+import { maxProductLength, spokenProtocols } from '../consensus/versions.ts'
 import type { VipManager, VipStatus } from '../vip/types.ts'
 import { Liveness, word, Words } from './fitness.ts'
+import { environmentOfChild } from './heart-settings.ts'
 import { aliveEveryMs, isToHeart, Link, type HeartStatus, type LinkResult, type ToChild, type ToHeart } from './link.ts'
 import { createLog, type Log } from './observe/log.ts'
+import { ChunkQueue } from './snapshot-transfer.ts'
+import { commandLevel } from './state/level.ts'
+import { version } from './version.ts'
 
 export interface HeartOptions {
   readonly directory: string
@@ -44,6 +47,8 @@ const vipsFailMs = 300_000
 /** First byte of a gossip message: for the peers' children, or for the hearts themselves. */
 const gossipForChild = 0
 const gossipForHeart = 1
+/** A snapshot that could not be stored (a full disk) is tried again after this time. */
+const snapshotRetryMs = 10_000
 /** How long a drained child may take to end before it is killed. */
 const childStopMs = 8000
 
@@ -82,33 +87,6 @@ function lowerChild(pid: number): void {
   }
 }
 
-/** Chunks of one snapshot on their way from the child to the disk. */
-class ChunkQueue implements AsyncIterable<Uint8Array> {
-  #chunks: Uint8Array[] = []
-  #ended = false
-  #failed: Error | undefined
-  #wake: (() => void) | undefined
-
-  push(chunk: Uint8Array): void {
-    this.#chunks.push(chunk)
-    this.#wake?.()
-  }
-  end(failed?: Error): void {
-    this.#ended = true
-    this.#failed = failed
-    this.#wake?.()
-  }
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
-    for (;;) {
-      const next = this.#chunks.shift()
-      if (next !== undefined) yield next
-      else if (this.#failed !== undefined) throw this.#failed
-      else if (this.#ended) return
-      else await new Promise<void>((resolve) => (this.#wake = resolve))
-    }
-  }
-}
-
 class Heart {
   readonly #options: HeartOptions
   readonly #log: Log
@@ -134,11 +112,18 @@ class Heart {
   #nextId = 1
   readonly #waiting = new Map<number, (answer: { error: string } | JoinAnswer) => void>()
   #snapshot: { id: number; chunks: ChunkQueue } | undefined
+  #snapshotNotBeforeMs = -Infinity
   readonly #words = new Words(4 * fitGossipEveryMs)
+  /** The preference that consensus was last told, as text. */
+  #preference = ''
+  /** Of the term in which an operator handed over from this preferred node: it does not ask to lead again until it does; else -1. */
+  #standsBackTerm = -1
   #handOverTimer: NodeJS.Timeout | undefined
   #handingOver = false
   #statusQueued = false
   #loopGapMs = 0
+  /** Longest gap of each tick of the last minute. */
+  readonly #loopGaps: number[] = []
 
   constructor(options: HeartOptions) {
     this.#options = options
@@ -153,19 +138,22 @@ class Heart {
     this.#watchSignals()
     this.#watchLoop()
     if (!this.#witness) {
+      // A witness is small: it does without what it never uses.
+      const [{ createVipManager }, { allowNonlocalBind }] = await Promise.all([import('../vip/manager.ts'), import('../vip/kernel.ts')])
       this.#vips = createVipManager({ log: this.#log, listenChange: (addresses) => this.#hold(addresses) })
       this.#vips.onChange((status) => this.#vipsChanged(status))
       allowNonlocalBind()
     }
+    this.#watchStarter()
     this.#consensus = await openConsensus({
       directory: this.#options.directory,
       ...(this.#options.listen === undefined ? {} : { listen: this.#options.listen }),
       ...(this.#options.timing === undefined ? {} : { timing: this.#options.timing }),
+      versions: { protocol: spokenProtocols, commandLevel, product: version.slice(0, maxProductLength) },
       hooks: this.#hooks(),
       log: this.#log,
     })
     this.#log('info', `${this.#witness ? 'witness' : 'node'} ${this.#self} is up`)
-    this.#watchStarter()
     if (!this.#witness) this.#startChild()
     setInterval(() => this.#queueStatus(), statusEveryMs).unref()
     setInterval(() => this.#everyTick(), fitGossipEveryMs).unref()
@@ -178,8 +166,12 @@ class Heart {
       restore: (meta, chunks) => this.#restore(meta, chunks),
       lease: (lease) => this.#vips?.lease(lease),
       closeFence: () => this.#vips?.close() ?? Promise.resolve(),
-      transferRequested: (to) => this.#handOver(to),
-      changed: () => this.#queueStatus(),
+      transferRequested: (to, why) => (why === 'asked' ? this.#handOver(to) : this.#handToPreferred(to)),
+      changed: ({ role, term }) => {
+        // It leads again, by whatever way: the operator's word has had its time.
+        if (role === 'leader' && term > this.#standsBackTerm) this.#standsBackTerm = -1
+        this.#queueStatus()
+      },
       gossip: (from, data) => this.#gossiped(from, data),
       ...(this.#witness ? {} : { join: (request: JoinRequest) => this.#join(request) }),
     }
@@ -209,6 +201,7 @@ class Heart {
     if (this.#options.workers !== undefined) args.push('--workers', String(this.#options.workers))
     const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
       stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+      env: environmentOfChild(),
     })
     this.#child = child
     this.#childStartedMs = performance.now()
@@ -287,6 +280,9 @@ class Heart {
         this.#consensus.applied(message.index)
         this.#considerSnapshot(link)
         break
+      case 'read-index':
+        this.#answer(link, message.id, this.#consensus.readIndex())
+        break
       case 'fit':
         this.#setFit(message.fit, message.reason)
         break
@@ -294,8 +290,18 @@ class Heart {
         this.#vipsConfigured(JSON.stringify(message.vips))
         void this.#vips?.configure(message.vips).catch((error: Error) => this.#log('error', `VIPs: ${error.message}`))
         break
+      case 'prefer': {
+        const { preferred, preempt, preemptDelayMs } = message
+        const preference = JSON.stringify([preferred, preempt, preemptDelayMs])
+        // A new child says the same again.
+        if (preference === this.#preference) break
+        this.#preference = preference
+        this.#standsBackTerm = -1
+        this.#consensus.prefer({ preferred, preempt, preemptDelayMs })
+        break
+      }
       case 'snapshot-begin':
-        if (this.#snapshot?.id === message.id) this.#storeSnapshot(this.#snapshot, message.index)
+        if (this.#snapshot?.id === message.id) this.#storeSnapshot(link, this.#snapshot, message.index)
         break
       case 'snapshot-chunk':
         if (this.#snapshot?.id === message.id) this.#snapshot.chunks.push(message.data)
@@ -338,16 +344,20 @@ class Heart {
   // — snapshots: only the child knows the state, only the heart owns the disk —
 
   #considerSnapshot(link: Link<ToHeart, ToChild>): void {
-    if (this.#snapshot !== undefined || !this.#consensus.wantsSnapshot()) return
+    if (this.#snapshot !== undefined || performance.now() < this.#snapshotNotBeforeMs || !this.#consensus.wantsSnapshot()) return
     const id = this.#nextId++
-    this.#snapshot = { id, chunks: new ChunkQueue() }
+    this.#snapshot = { id, chunks: new ChunkQueue(() => link.send({ type: 'snapshot-credit', id, ok: true })) }
     link.send({ type: 'take-snapshot', id })
   }
 
-  #storeSnapshot(snapshot: { id: number; chunks: ChunkQueue }, index: number): void {
+  #storeSnapshot(link: Link<ToHeart, ToChild>, snapshot: { id: number; chunks: ChunkQueue }, index: number): void {
     void this.#consensus
       .storeSnapshot(index, snapshot.chunks)
-      .catch((error: Error) => this.#log('warn', `snapshot not stored: ${error.message}`))
+      .catch((error: Error) => {
+        this.#log('warn', `snapshot not stored: ${error.message}`)
+        this.#snapshotNotBeforeMs = performance.now() + snapshotRetryMs
+        link.send({ type: 'snapshot-credit', id: snapshot.id, ok: false })
+      })
       .finally(() => {
         if (this.#snapshot === snapshot) this.#snapshot = undefined
       })
@@ -370,11 +380,11 @@ class Heart {
     if (this.#witness) return
     const vipsFail = performance.now() - this.#vipsFailedMs < vipsFailMs
     const own = !this.#fit || this.#liveness.suspect ? word.notFit : vipsFail ? word.vipsFail : word.fit
-    this.#consensus?.gossip(Buffer.from([gossipForHeart, own]))
+    this.#consensus?.gossip(Buffer.from([gossipForHeart, own, this.#standsBackTerm < 0 ? 0 : 1]))
   }
 
   #gossiped(from: NodeId, data: Uint8Array): void {
-    if (data[0] === gossipForHeart) this.#words.heard(from, data[1], performance.now())
+    if (data[0] === gossipForHeart) this.#words.heard(from, data[1], performance.now(), data[2] === 1)
     else if (data[0] === gossipForChild && this.#link?.full === false) {
       // The next one says the same and more: none is worth piling up for a child that does not keep up.
       this.#link.send({ type: 'gossip', from, data: data.subarray(1) })
@@ -446,7 +456,25 @@ class Heart {
     if (peer === undefined) return { ok: false, detail: `there is no node ${target}` }
     if (peer.peer.role === 'witness') return { ok: false, detail: `${target} is a witness and cannot hold VIPs` }
     if (this.#words.of(target, performance.now()) === word.notFit) return { ok: false, detail: `${target} is not fit to serve` }
-    return this.#consensus.transfer(target)
+    return this.#transferForOperator(target)
+  }
+
+  /** Away from here as long as the operator means it: the preferred node says with its word that it does not want to lead. */
+  async #transferForOperator(to: NodeId): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }> {
+    const before = this.#standsBackTerm
+    this.#standsBackTerm = this.#consensus.status().term
+    this.#gossipFit()
+    const result = await this.#consensus.transfer(to)
+    if (!result.ok && this.#consensus.status().role === 'leader') this.#standsBackTerm = before
+    return result
+  }
+
+  /** The preferred node is back: it gets the leadership only by its own recent word that it can serve and wants to. */
+  async #handToPreferred(to: NodeId): Promise<{ readonly ok: true } | { readonly ok: false; readonly detail: string }> {
+    const detail = this.#words.againstPreferred(to, performance.now())
+    if (detail !== '') return { ok: false, detail }
+    this.#log('info', `handing leadership over to ${to}: it is preferred`)
+    return this.#consensus.transfer(to)
   }
 
   // — questions to the child —
@@ -489,6 +517,7 @@ class Heart {
         consensus: this.#consensus.status(),
         vips: this.#vips?.status() ?? [],
         loopGapMs: this.#loopGapMs,
+        loopGapMaxMs: Math.max(this.#loopGapMs, ...this.#loopGaps),
         residentBytes: process.memoryUsage.rss(),
         heartPid: process.pid,
       }
@@ -498,6 +527,8 @@ class Heart {
 
   #everyTick(): void {
     this.#gossipFit()
+    this.#loopGaps.push(this.#loopGapMs)
+    if (this.#loopGaps.length > 60_000 / fitGossipEveryMs) this.#loopGaps.shift()
     this.#loopGapMs = 0
     const status = this.#consensus.status()
     // Elected without being able to serve (a start, a crash while following): let a fit one take over.
@@ -524,11 +555,14 @@ class Heart {
     process.on('SIGHUP', () => undefined)
   }
 
-  /** Only once it is up: a start that fails must not be kept alive by an open standard input. */
   #watchStarter(): void {
     if (this.#options.stopOnStdinEnd !== true) return
     const stop = (why: string) => () => void this.#stop(why)
     process.stdin.on('end', stop('standard input ended')).on('error', stop('standard input failed')).resume()
+    // From the first moment, for a damaged log may have to wait long for its repair; but a start that fails must not be kept
+    // alive by an open standard input.
+    const { stdin } = process as { readonly stdin: { unref?: () => void } }
+    stdin.unref?.()
   }
 
   async #stop(why: string): Promise<void> {

@@ -54,7 +54,8 @@ for (const message of [
   { type: 'propose', id: 1, data: 'text', priority: 'normal' },
   { type: 'propose', id: 1, data: new Uint8Array(1), priority: 'now' },
   { type: 'applied', index: NaN }, { type: 'fit', fit: 'yes', reason: '' },
-  { type: 'vips', vips: null }, { type: 'vips', vips: [{ name: 'a' }] },
+  { type: 'prefer', preferred: 'a', preempt: true, preemptDelayMs: Infinity }, { type: 'prefer', preempt: true, preemptDelayMs: 1 },
+  { type: 'prefer', preferred: 'a', preempt: 'yes', preemptDelayMs: 1 }, { type: 'vips', vips: null }, { type: 'vips', vips: [{ name: 'a' }] },
   { type: 'snapshot-chunk', id: 1, data: null }, { type: 'gossip', data: {} },
   { type: 'transfer', id: 1 }, { type: 'add-peer', id: 1, peer: { id: 'a' } }, { type: 'remove-peer', id: -1, peerId: 'a' },
   { type: 'join-reply', id: 1, result: { ok: true } },
@@ -66,7 +67,7 @@ test('what the child sends is a message to the heart', (t) => {
   const peer = { id: 'b', role: 'node', address: '127.0.0.1:1', apiAddress: '127.0.0.1:2' } as const
   const vip = { name: 'main', address: '192.0.2.1', prefixLength: 24, interface: 'eth0', announcer: 'kernel' } as const
   const messages: ToHeart[] = [
-    { type: 'alive' }, { type: 'applied', index: 0 }, { type: 'fit', fit: true, reason: '' }, { type: 'vips', vips: [vip] },
+    { type: 'alive' }, { type: 'applied', index: 0 }, { type: 'read-index', id: 1 }, { type: 'fit', fit: true, reason: '' }, { type: 'vips', vips: [vip] },
     { type: 'propose', id: 1, data: new Uint8Array(1), priority: 'bulk' }, { type: 'add-peer', id: 1, peer },
     { type: 'snapshot-begin', id: 1, index: 7 }, { type: 'snapshot-chunk', id: 1, data: Buffer.from('a') }, { type: 'snapshot-end', id: 1 },
     { type: 'gossip', data: new Uint8Array(0) }, { type: 'transfer', id: 1, to: '' }, { type: 'remove-peer', id: 1, peerId: 'b' },

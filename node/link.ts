@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net'
 import { Packr } from 'msgpackr'
 import type { Entry, Peer, SnapshotMeta } from '../consensus/core/types.ts'
-import type { ConsensusStatus, JoinRequest, JoinResponse, ProposeResult } from '../consensus/consensus.ts'
+import type { ConsensusStatus, JoinRequest, JoinResponse, ProposeResult, ReadIndexResult } from '../consensus/consensus.ts'
 import type { VipSpec, VipStatus } from '../vip/types.ts'
 
 export interface HeartStatus {
@@ -13,6 +13,8 @@ export interface HeartStatus {
   readonly vips: readonly VipStatus[]
   /** Longest event-loop gap of the heart since the last report, milliseconds. */
   readonly loopGapMs: number
+  /** Longest one of the last minute, milliseconds: nothing is missed by who looks once a minute. */
+  readonly loopGapMaxMs: number
   readonly residentBytes: number
   readonly heartPid: number
 }
@@ -28,6 +30,8 @@ export type ToChild =
   | { readonly type: 'status'; readonly status: HeartStatus }
   | { readonly type: 'reply'; readonly id: number; readonly result: LinkResult }
   | { readonly type: 'take-snapshot'; readonly id: number }
+  /** One chunk more of it is stored (`ok`), or it is not wanted any more. */
+  | { readonly type: 'snapshot-credit'; readonly id: number; readonly ok: boolean }
   | { readonly type: 'gossip'; readonly from: string; readonly data: Uint8Array }
   | { readonly type: 'join'; readonly id: number; readonly request: JoinRequest }
   /** Bind mode: listen on, or stop listening on, these VIP addresses; answer with `listening`. */
@@ -38,10 +42,14 @@ export type ToChild =
 export type ToHeart =
   | { readonly type: 'propose'; readonly id: number; readonly data: Uint8Array; readonly priority: 'normal' | 'bulk' }
   | { readonly type: 'applied'; readonly index: number }
+  /** For a linearizable read: up to where must be applied before it may be answered. The reply is a `ReadIndexResult`. */
+  | { readonly type: 'read-index'; readonly id: number }
   | { readonly type: 'fit'; readonly fit: boolean; readonly reason: string }
   /** Every `aliveEveryMs`: the child's main thread turns. */
   | { readonly type: 'alive' }
   | { readonly type: 'vips'; readonly vips: readonly VipSpec[] }
+  /** Who should lead when it can, by the document in force; an empty `preferred` for nobody. */
+  | { readonly type: 'prefer'; readonly preferred: string; readonly preempt: boolean; readonly preemptDelayMs: number }
   | { readonly type: 'snapshot-begin'; readonly id: number; readonly index: number }
   | { readonly type: 'snapshot-chunk'; readonly id: number; readonly data: Uint8Array }
   | { readonly type: 'snapshot-end'; readonly id: number }
@@ -56,7 +64,7 @@ export type ToHeart =
       readonly result: { readonly ok: true; readonly response: JoinResponse } | { readonly ok: false; readonly error: string }
     }
 
-export type LinkResult = ProposeResult | { readonly ok: true } | { readonly ok: false; readonly detail: string }
+export type LinkResult = ProposeResult | ReadIndexResult | { readonly ok: true } | { readonly ok: false; readonly detail: string }
 
 /** How often the child says that it lives, milliseconds. */
 export const aliveEveryMs = 250
@@ -75,16 +83,19 @@ const isVip = (value: unknown): boolean =>
 const shapes: { readonly [Type in ToHeart['type']]: (message: Fields) => boolean } = {
   propose: ({ id, data, priority }) => isCount(id) && isBytes(data) && (priority === 'normal' || priority === 'bulk'),
   applied: ({ index }) => isCount(index),
+  'read-index': ({ id }) => isCount(id),
   fit: ({ fit, reason }) => typeof fit === 'boolean' && isText(reason),
   alive: () => true,
   vips: ({ vips }) => Array.isArray(vips) && vips.every(isVip),
+  prefer: ({ preferred, preempt, preemptDelayMs }) => isText(preferred) && typeof preempt === 'boolean' && isCount(preemptDelayMs),
   'snapshot-begin': ({ id, index }) => isCount(id) && isCount(index),
   'snapshot-chunk': ({ id, data }) => isCount(id) && isBytes(data),
   'snapshot-end': ({ id }) => isCount(id),
   gossip: ({ data }) => isBytes(data),
   transfer: ({ id, to }) => isCount(id) && isText(to),
   'add-peer': ({ id, peer }) =>
-    isCount(id) && isObject(peer) && [peer.id, peer.role, peer.address, peer.apiAddress].every(isText),
+    isCount(id) && isObject(peer) && [peer.id, peer.role, peer.address, peer.apiAddress].every(isText) &&
+    (peer.fingerprint === undefined || isText(peer.fingerprint)),
   'remove-peer': ({ id, peerId }) => isCount(id) && isText(peerId),
   listening: ({ id, error }) => isCount(id) && isText(error),
   'join-reply': ({ id, result }) =>
@@ -122,11 +133,13 @@ export class Link<In, Out> {
     const body = this.#packr.pack(message)
     const head = Buffer.allocUnsafe(4)
     head.writeUInt32BE(body.length, 0)
-    this.#socket.cork()
+    // What is sent in one turn leaves in one system call.
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork()
+      process.nextTick(() => this.#socket.uncork())
+    }
     this.#socket.write(head)
-    const ok = this.#socket.write(body)
-    this.#socket.uncork()
-    return ok
+    return this.#socket.write(body)
   }
 
   /** The other side does not keep up reading. */

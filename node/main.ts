@@ -13,14 +13,15 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import ipaddr from 'ipaddr.js'
 import type { Entry, NodeId } from '../consensus/core/types.ts'
-import type { JoinRequest, ProposeResult } from '../consensus/consensus.ts'
+import type { JoinRequest, ProposeResult, ReadIndexResult } from '../consensus/consensus.ts'
 import { caFingerprint, loadIdentity, signCsr } from '../consensus/identity.ts'
 import { closeFenceNow } from '../vip/fence/close.ts'
 import { interfaceFor } from '../vip/addresses.ts'
 import type { VipSpec } from '../vip/types.ts'
-import type { NodeContext, Submission, SubmitResult } from './api/context.ts'
+import type { NodeContext, ReadBarrier, Submission, SubmitResult } from './api/context.ts'
 import { createApi } from './api/server.ts'
 import type { NodeReport } from './api/types.ts'
+import { durationMs } from './config/duration.ts'
 import type { ConfigurationDocument } from './config/schema.ts'
 import { createHealthMonitor } from './health/monitor.ts'
 import { aliveEveryMs, Link, type HeartStatus, type LinkResult, type ToChild, type ToHeart } from './link.ts'
@@ -30,6 +31,8 @@ import { metricsText } from './observe/metrics.ts'
 import { buildOverview, Rates } from './observe/overview.ts'
 import { createProxy } from './proxy/manager.ts'
 import type { ApplyReport } from './proxy/proxy.ts'
+import { SnapshotFeed } from './snapshot-transfer.ts'
+import { LevelError } from './state/level.ts'
 import { ClusterState, encodeCommand } from './state/state.ts'
 import type { Command, Outcome } from './state/types.ts'
 import { version } from './version.ts'
@@ -41,6 +44,8 @@ const reportEveryMs = 1000
 const applyWaitMs = 10_000
 const drainMs = 5000
 const apiRetryMs = 2000
+/** A linearizable read that is not confirmed, or that this node has not caught up with, after this time is refused. */
+const readBarrierMs = 2000
 
 interface Waiter {
   readonly resolve: (result: SubmitResult) => void
@@ -58,12 +63,17 @@ class Child {
   readonly #readers = new Map<NodeId, ReportReader>()
 
   #state = ClusterState.empty()
-  #restoring: Uint8Array[] | undefined
+  #restoring: ReturnType<typeof ClusterState.restoration> | undefined
+  readonly #snapshots = new SnapshotFeed()
+  /** The log needs a newer version of this program: why, or empty. Nothing is applied any more then. */
+  #outdated = ''
   #caughtUp = false
   #heart: HeartStatus | undefined
   #nextId = 1
   readonly #replies = new Map<number, (result: LinkResult) => void>()
   readonly #waiters = new Map<string, Waiter>()
+  /** Reads that wait until `index` is applied here. */
+  readonly #waitingReads = new Set<{ readonly index: number; readonly resolve: (applied: boolean) => void }>()
 
   readonly #proxy
   readonly #health
@@ -158,18 +168,19 @@ class Child {
   #received(message: ToChild): void {
     switch (message.type) {
       case 'restore-begin':
-        this.#restoring = []
+        this.#restoring = ClusterState.restoration()
         break
       case 'restore-chunk':
-        this.#restoring?.push(message.data)
+        this.#asFarAsUnderstood(() => this.#restoring?.add(message.data))
         break
       case 'restore-end':
-        this.#restore(this.#restoring ?? [])
+        if (this.#outdated === '' && this.#restoring !== undefined) this.#restored(this.#restoring.finish())
         this.#restoring = undefined
         break
       case 'entries':
-        for (const entry of message.entries) this.#apply(entry)
+        this.#asFarAsUnderstood(() => message.entries.forEach((entry) => this.#apply(entry)))
         this.#link.send({ type: 'applied', index: this.#state.appliedIndex })
+        this.#applied()
         break
       case 'caught-up':
         this.#caughtUp = true
@@ -183,7 +194,10 @@ class Child {
         this.#replies.delete(message.id)
         break
       case 'take-snapshot':
-        void this.#snapshot(message.id)
+        this.#snapshot(message.id)
+        break
+      case 'snapshot-credit':
+        this.#snapshots.credit(message.id, message.ok)
         break
       case 'gossip':
         this.#gossip(message.from, message.data)
@@ -200,10 +214,27 @@ class Child {
     }
   }
 
-  #restore(chunks: readonly Uint8Array[]): void {
-    this.#state = ClusterState.restore(chunks)
+  /** A log or snapshot of a newer version is not guessed at: this node stops here, gives up what it holds and says so. */
+  #asFarAsUnderstood(take: () => void): void {
+    if (this.#outdated !== '') return
+    try {
+      take()
+    } catch (error) {
+      if (!(error instanceof LevelError)) throw error
+      this.#outdated = error.message
+      this.#log('error', this.#outdated, { level: error.level, supported: error.supported, version })
+      this.#link.send({ type: 'fit', fit: false, reason: this.#outdated })
+      this.#settleLost(this.#outdated)
+      this.#report()
+      this.#changed()
+    }
+  }
+
+  #restored(state: ClusterState): void {
+    this.#state = state
     this.#link.send({ type: 'applied', index: this.#state.appliedIndex })
-    this.#settleLost()
+    this.#settleLost('a snapshot was installed while the change was under way')
+    this.#applied()
     if (this.#caughtUp) this.#reconcile()
   }
 
@@ -223,12 +254,12 @@ class Child {
     waiter.resolve({ ok: true, outcome })
   }
 
-  /** A snapshot jumped over entries: what was waited for may be among them. */
-  #settleLost(): void {
+  /** What was waited for may be among entries that are not seen here one by one, or not at all. */
+  #settleLost(why: string): void {
     for (const [id, waiter] of this.#waiters) {
       clearTimeout(waiter.timer)
       this.#waiters.delete(id)
-      waiter.resolve(unknownFate('a snapshot was installed while the change was under way'))
+      waiter.resolve(unknownFate(why))
     }
   }
 
@@ -253,13 +284,14 @@ class Child {
     this.#applying = this.#applying.then(async () => {
       if (revision !== this.#state.revision) return // A newer one is queued behind.
       this.#link.send({ type: 'vips', vips: this.#vipSpecs(document) })
+      this.#link.send(preferenceOf(document))
       const report = await this.#proxy.apply(revision, document)
       if (this.#bindModeVips(document).length > 0) await this.#proxy.setHeld(this.#heldAddresses(document))
       this.#health.configure(document.pools)
       this.#revisionInForce = report.revision
       this.#logFailures(report.failures, revision)
       this.#applyFailed = ''
-      if (this.#proxyFailed === '') this.#link.send({ type: 'fit', fit: true, reason: '' })
+      if (this.#proxyFailed === '' && this.#outdated === '') this.#link.send({ type: 'fit', fit: true, reason: '' })
     }).catch((error: Error) => {
       // A committed revision stays committed: what was in force goes on, and the node says so.
       this.#applyFailed = `revision ${revision} is not in force: ${error.message}`
@@ -323,6 +355,11 @@ class Child {
   }
 
   async #submit(submission: Submission): Promise<SubmitResult> {
+    if (this.#outdated !== '') return { ok: false, refusal: { ok: false, code: 'stopped', retrySafe: true, detail: this.#outdated } }
+    if ((submission.level ?? 1) > this.#state.level) {
+      const detail = `the cluster's commands are of levels up to ${this.#state.level} until the upgrade is finished (haechi upgrade finish)`
+      return { ok: false, refusal: { ok: false, code: 'not-supported', retrySafe: true, detail } }
+    }
     const command = { ...submission, id: randomUUID(), atEpochMs: Date.now() } as Command
     const applied = new Promise<SubmitResult>((resolve) => {
       const timer = setTimeout(() => {
@@ -344,6 +381,43 @@ class Child {
     return Promise.race([applied, answered])
   }
 
+  async #readBarrier(): Promise<ReadBarrier> {
+    const deadlineMs = performance.now() + readBarrierMs
+    const timeout: ReadIndexResult = { ok: false, code: 'timeout', detail: 'no majority confirmed the leader in time' }
+    const confirmed = await Promise.race([
+      this.#request((id) => ({ type: 'read-index', id })) as Promise<ReadIndexResult>,
+      sleep(readBarrierMs, timeout, { ref: false }),
+    ])
+    if (!confirmed.ok) {
+      const { code, detail } = confirmed
+      return { ok: false, code: code === 'overloaded' ? code : code === 'stopped' ? 'stopping' : 'no-quorum', detail }
+    }
+    if (await this.#appliedUpTo(confirmed.index, deadlineMs - performance.now())) return { ok: true }
+    const detail = `this node has applied the log up to ${this.#state.appliedIndex} and would need ${confirmed.index}`
+    return { ok: false, code: 'not-ready', detail }
+  }
+
+  /** Resolves with true once `index` is applied, with false after `timeoutMs`. */
+  #appliedUpTo(index: number, timeoutMs: number): Promise<boolean> {
+    if (this.#state.appliedIndex >= index) return Promise.resolve(true)
+    return new Promise((resolve) => {
+      const reader = {
+        index,
+        resolve: (applied: boolean): void => {
+          clearTimeout(timer)
+          this.#waitingReads.delete(reader)
+          resolve(applied)
+        },
+      }
+      const timer = setTimeout(() => reader.resolve(false), Math.max(0, timeoutMs))
+      this.#waitingReads.add(reader)
+    })
+  }
+
+  #applied(): void {
+    for (const reader of this.#waitingReads) if (reader.index <= this.#state.appliedIndex) reader.resolve(true)
+  }
+
   async #join(id: number, request: JoinRequest): Promise<void> {
     try {
       this.#link.send({ type: 'join-reply', id, result: await this.#admit(request) })
@@ -362,38 +436,39 @@ class Child {
       return { ok: false, error: `another node uses the address ${peer.address} already` }
     }
     // The certificate is made before the token is spent, so that a faulty request leaves the token usable.
-    const certificate = await signCsr(this.#directory, request.csr, peer)
+    const { certificate, peer: member } = await signCsr(this.#directory, request.csr, peer)
     const spent = await this.#submit({
       kind: 'token-consume',
       actor: { name: 'join-token', from: peer.address, node: this.#identity.id },
       secretHash: createHash('sha256').update(request.secret).digest('hex'),
       peer,
       nowEpochMs: Date.now(),
+      commandLevel: request.commandLevel ?? 1,
     })
     if (!spent.ok) return { ok: false, error: spent.refusal.detail }
     if (spent.outcome.code !== 'ok') return { ok: false, error: spent.outcome.detail }
-    const added = await this.#request((replyId) => ({ type: 'add-peer', id: replyId, peer }))
+    const added = await this.#request((replyId) => ({ type: 'add-peer', id: replyId, peer: member }))
     if (!added.ok) return { ok: false, error: `the cluster did not take the node in: ${added.detail}` }
     return {
       ok: true,
       response: {
         clusterId: this.#identity.clusterId,
+        ...(this.#identity.generation === undefined ? {} : { generation: this.#identity.generation }),
         caCertificate: readFileSync(joinPath(this.#directory, 'ca.pem'), 'utf8'),
         certificate,
         caKey: peer.role === 'node' ? readFileSync(joinPath(this.#directory, 'ca.key'), 'utf8') : '',
         membership: this.#heart?.consensus.membership ?? this.#state.membership,
+        ...('index' in added ? { joinedAtIndex: added.index } : {}),
       },
     }
   }
 
-  async #snapshot(id: number): Promise<void> {
-    // The chunks are made in one go, before anything else is applied, so that they are of one index.
+  /** Fixed now, made piece by piece: entries go on being applied meanwhile. */
+  #snapshot(id: number): void {
     this.#link.send({ type: 'snapshot-begin', id, index: this.#state.appliedIndex })
-    const chunks = [...this.#state.snapshot()]
-    for (const data of chunks) {
-      if (!this.#link.send({ type: 'snapshot-chunk', id, data })) await this.#link.drained()
-    }
-    this.#link.send({ type: 'snapshot-end', id })
+    this.#snapshots.start(id, this.#state.snapshot(), (data) =>
+      this.#link.send(data === undefined ? { type: 'snapshot-end', id } : { type: 'snapshot-chunk', id, data }),
+    )
   }
 
   // — what the others know of this node, and it of them —
@@ -404,13 +479,16 @@ class Child {
     const vips = this.#heart?.vips ?? []
     const failedVips = vips.filter((vip) => vip.error !== '')
     const degraded = [
+      this.#outdated,
       this.#proxyFailed,
       this.#applyFailed,
       this.#apiFailed === '' ? '' : `API: ${this.#apiFailed}`,
       this.#heart?.consensus.storageError ?? '',
+      this.#heart?.consensus.identityError ?? '',
       // The proxy's own word, not that of the last apply: it goes on trying, and may listen by now.
       ...listeners.filter(({ error }) => error !== '').map(({ name, error }) => `listener ${name}: ${error}`),
       ...failedVips.map((vip) => `VIP ${vip.name}: ${vip.error}`),
+      this.#preferenceProblem(),
       this.#caughtUp ? '' : 'catching up with the log',
     ].filter((text) => text !== '')
     return {
@@ -435,12 +513,23 @@ class Child {
         return { ...member, health: probed.health, healthSinceEpochMs: probed.sinceEpochMs, lastProbe: probed.lastProbe }
       }),
       heartLoopGapMs: this.#heart?.loopGapMs ?? 0,
+      ...(this.#heart === undefined ? {} : { heartLoopGapMaxMs: this.#heart.loopGapMaxMs }),
       heartResidentBytes: this.#heart?.residentBytes ?? 0,
       residentBytes: process.memoryUsage.rss(),
       version,
       ...(this.#heart === undefined ? {} : { heartPid: this.#heart.heartPid, heard: heardOf(this.#heart) }),
       stateHash: this.#state.hash((data) => createHash('sha256').update(data).digest('hex')),
     }
+  }
+
+  /** The document is valid without that node: members come and go by themselves. One report of it is enough, the leader's. */
+  #preferenceProblem(): string {
+    const { consensus } = this.#heart ?? {}
+    const preferred = this.#state.document.failover?.preferredNode
+    if (preferred === undefined || consensus?.role !== 'leader') return ''
+    const peer = [...consensus.membership.voters, ...consensus.membership.learners].find(({ id }) => id === preferred)
+    if (peer === undefined) return `failover: the preferred node ${preferred} is no member of the cluster`
+    return peer.role === 'witness' ? `failover: the preferred node ${preferred} is a witness and cannot hold VIPs` : ''
   }
 
   #report(): NodeReport {
@@ -488,6 +577,7 @@ class Child {
       directory: this.#directory,
       state: () => this.#state,
       submit: (submission) => this.#submit(submission),
+      readBarrier: () => this.#readBarrier(),
       heart: () => this.#heart,
       overview: (history) =>
         buildOverview({
@@ -510,7 +600,10 @@ class Child {
         caFingerprint: caFingerprint(this.#directory),
         addresses: this.#state.membership.voters.filter((peer) => peer.role === 'node').map((peer) => peer.address),
       }),
-      metrics: () => metricsText({ report: this.#ownReport(), heart: this.#heart, revision: this.#state.revision }),
+      metrics: () => {
+        const { revision, sessionCount: sessions } = this.#state
+        return metricsText({ report: this.#ownReport(), heart: this.#heart, revision, sessions })
+      },
       onChange: (listener) => {
         this.#changeListeners.add(listener)
         return () => this.#changeListeners.delete(listener)
@@ -537,6 +630,12 @@ class Child {
     this.#health.stop()
     process.exit(0)
   }
+}
+
+/** Also when there is none (any more): the heart has to hear of that. */
+function preferenceOf({ failover }: ConfigurationDocument): Extract<ToHeart, { type: 'prefer' }> {
+  const { preferredNode = '', preempt = false, preemptDelay = '0ms' } = failover ?? {}
+  return { type: 'prefer', preferred: preferredNode, preempt, preemptDelayMs: durationMs(preemptDelay) }
 }
 
 function isLoopback(address: string): boolean {

@@ -150,6 +150,20 @@ test.serial('a heart that is killed takes its child along', async (t) => {
   t.regex(node.log, /the heart has gone: fence closed, ending/)
 })
 
+test.serial('the heart is small: no command line, no compiler, nothing of its settings in the child', async (t) => {
+  const node = await make(t)
+  node.start()
+  await node.ready()
+  const pid = node.process.pid!
+  const read = (process: number, file: string): string => readFileSync(`/proc/${process}/${file}`, 'utf8')
+  t.regex(read(pid, 'cmdline'), /heart-process\.ts/, 'the process that was started has become the heart')
+  t.regex(read(pid, 'environ'), /MALLOC_ARENA_MAX=/)
+  const residentKiB = Number(/^VmRSS:\s+(\d+)/m.exec(read(pid, 'status'))?.[1])
+  t.true(residentKiB <= 96 * 1024, `${residentKiB} KiB`)
+  const child = (await until('the child', () => node.child()))!
+  t.notRegex(read(child, 'environ'), /MALLOC_/)
+})
+
 test.serial('a second heart for the same directory is refused with one clear line', async (t) => {
   const node = await make(t)
   node.start()
@@ -193,4 +207,15 @@ test.serial('a listener whose port was taken is not reported any more once it li
   await new Promise((resolve) => taken.close(resolve))
   await until('it is not any more', async () => ((await node.degraded()) === '' ? true : undefined))
   t.true(existsSync(node.directory))
+})
+
+test.serial('a linearizable read is confirmed by consensus and sees what was acknowledged before it', async (t) => {
+  const node = await make(t)
+  node.start()
+  await node.ready()
+  const pools = [{ name: 'p', members: [{ name: 'a', address: '127.0.0.1', port: 9 }] }]
+  t.is((await node.call('PUT', '/config', { haechi: 1, pools }, { 'if-match': '"1"' })).status, 200)
+  const read = await node.call('GET', '/config?consistency=linearizable')
+  t.is(read.status, 200, JSON.stringify(read.body))
+  t.is((read.body as { revision: number }).revision, 2)
 })

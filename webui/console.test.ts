@@ -319,6 +319,36 @@ withBrowser('a pool and a listener are added, reviewed and applied; then rolled 
   })
 })
 
+withBrowser('a preferred node is chosen, and nobody again; a node that is not there is named', async (t) => {
+  await opened({}, async ({ page, fixture }) => {
+    const applied = async () => {
+      await page.getByTestId('draft-review').click()
+      await page.getByTestId('apply').and(page.locator(':enabled')).click()
+      await page.getByTestId('applied-close').click()
+      return fixture.current.document.failover
+    }
+    await page.goto('/vips')
+    const preempt = page.getByTestId('failover-preempt')
+    t.true(await preempt.isDisabled())
+    await page.getByTestId('failover-preferred').click()
+    t.deepEqual(await page.getByRole('option').allInnerTexts(), ['nobody: all nodes are equal', 'haechi-1', 'haechi-2'])
+    await page.getByRole('option', { name: 'haechi-2' }).click()
+    await page.getByText('Take the VIPs back').click()
+    await page.getByTestId('failover-delay').fill('soon')
+    await page.getByTestId('failover').locator('.mantine-Input-wrapper[data-error]').waitFor()
+    await page.getByTestId('failover-delay').fill('45s')
+    t.deepEqual(await seriousFaults(page), [])
+    await page.screenshot({ path: join(screenshots, 'failover-en-light.png') })
+    t.deepEqual(await applied(), { preferredNode: 'haechi-2', preempt: true, preemptDelay: '45s' })
+    await page.getByTestId('failover-preferred').click()
+    await page.getByRole('option', { name: 'nobody' }).click()
+    t.is(await applied(), undefined)
+    fixture.otherApplies((d) => ({ ...d, failover: { preferredNode: 'gone', preempt: false, preemptDelay: '30s' } }), 'a node that left')
+    await page.reload()
+    await page.getByTestId('failover-preferred').and(page.locator('[value="gone: no such node"]')).waitFor()
+  })
+})
+
 withBrowser('undo and redo walk through the edits, and discard ends the draft', async (t) => {
   await opened({}, async ({ page }) => {
     await page.goto('/pools/shop')

@@ -256,7 +256,7 @@ async function oneRun(options: ApplyUnderKillOptions, run: number): Promise<RunR
 }
 
 /** Reads until two readings show the same on all nodes, or the time is over: then with the differences. */
-async function equalReplicas(lab: Lab): Promise<ReturnType<typeof compareReplicas> & { readonly replicas: Replica[] }> {
+export async function equalReplicas(lab: Lab): Promise<ReturnType<typeof compareReplicas> & { readonly replicas: Replica[] }> {
   const read = async () => {
     const replicas = await Promise.all(lab.cluster.serving().map(readReplica))
     return { replicas, ...compareReplicas(replicas) }
@@ -277,7 +277,7 @@ async function equalReplicas(lab: Lab): Promise<ReturnType<typeof compareReplica
  * The witness has no API: that the leader knows its log to be durable up to the end stands for it. What the leader says of its
  * own progress and of the witness's is not of one instant, so this waits until they meet.
  */
-async function witnessBehind(lab: Lab): Promise<string[]> {
+export async function witnessBehind(lab: Lab): Promise<string[]> {
   const health = await lab.waitHealthy()
   let last: string[] = []
   try {

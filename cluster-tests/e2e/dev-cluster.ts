@@ -120,7 +120,7 @@ export class DevCluster {
   heartPid(id: string): number {
     const pids = processesWith(join(this.directory, 'data', id)).filter((pid) => {
       const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-      return line.includes('node/cli/main.ts')
+      return line.includes('node/heart-process.ts')
     })
     if (pids.length !== 1) throw new Error(`${pids.length} hearts found for ${id}`)
     return pids[0]!

@@ -2,7 +2,7 @@
  * The Haechi cluster of a lab: node1, node2 and the witness, each with its own data directory, started with the same
  * commands that an operator uses; and what a drill can do to each of them.
  */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ClusterOverview, ConfigView, JoinToken, NodeReport } from '../../node/api/types.ts'
 import { apiRequest, type ApiAnswer, type ApiRequestOptions } from './api.ts'
@@ -114,6 +114,16 @@ export class LabNode {
     signalTree(this.#heart(), 'SIGSTOP')
   }
 
+  /** SIGSTOP or SIGCONT to the heart alone, or to the data-plane process alone; nothing when it does not run. */
+  signalHeart(name: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void {
+    const pid = this.heartPid()
+    if (pid !== undefined) signal(pid, name)
+  }
+  signalChild(name: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void {
+    const pid = this.childPid()
+    if (pid !== undefined) signal(pid, name)
+  }
+
   /** SIGCONT to the whole tree. */
   thaw(): void {
     signalTree(this.#heart(), 'SIGCONT')
@@ -199,7 +209,7 @@ export class Cluster {
     }
     await this.#answering(first)
     for (const node of this.nodes()) {
-      if (!existsSync(join(node.directory, 'identity.json'))) await this.#join(first, node)
+      if (!existsSync(join(node.directory, 'identity.json'))) await this.join(first, node)
     }
     for (const node of this.serving()) await this.#answering(node)
     await this.#seed(options)
@@ -213,7 +223,23 @@ export class Cluster {
     await this.#run(node, 'init', '--dir', node.directory, '--name', node.name, ...addresses(node))
   }
 
-  async #join(through: LabNode, node: LabNode): Promise<void> {
+  /**
+   * Takes a node out of the cluster, through another one, and empties its data directory: what an operator does before a
+   * machine comes back with nothing on its disk (`join`). The node must not run.
+   *
+   * @throws Error when the cluster does not let it go in time.
+   */
+  async expel(through: LabNode, node: LabNode, timeoutMs = 30_000): Promise<void> {
+    await waitFor(`removal of ${node.name}`, async () => {
+      const answer = await through.api('DELETE', `/nodes/${node.name}`, undefined, { timeoutMs: 5000 })
+      return answer.status < 300 || answer.status === 404 ? true : `${answer.status} ${describe(answer.body)}`
+    }, { timeoutMs, everyMs: 250 })
+    // Its content only: the directory may be a mount point.
+    for (const name of readdirSync(node.directory)) rmSync(join(node.directory, name), { recursive: true, force: true })
+  }
+
+  /** Makes an empty machine a node of the cluster, with a token of `through`, starts it and waits until it votes. */
+  async join(through: LabNode, node: LabNode, timeoutMs = 30_000): Promise<void> {
     this.#lab.log(`${node.name}: haechi node join`)
     const role = node.witness ? 'witness' : 'node'
     const token = await waitFor(`join token for ${node.name}`, async () => {
@@ -226,7 +252,7 @@ export class Cluster {
       const found = (await through.get<ClusterOverview>('/status')).nodes.find((view) => view.id === node.name)
       if (node.heartPid() === undefined) return `it ended: ${node.logTail(3)}`
       return found?.voter === true ? true : `${describe(found ?? 'not a member')}`
-    }, { timeoutMs: 30_000, everyMs: 100 })
+    }, { timeoutMs, everyMs: 100 })
   }
 
   async #run(node: LabNode, ...args: string[]): Promise<void> {

@@ -14,15 +14,19 @@ import {
   cutBetween,
   existingNamespaces,
   healCut,
+  healLosses,
   inside,
+  loseBetween,
   makeNetwork,
   namespacePids,
   removeNetwork,
   resetHost,
   runCommand,
   setCable,
+  unmountBelow,
   type CommandOptions,
   type CommandResult,
+  type LinkLoss,
 } from './network.ts'
 import { labPlan, namespaceOf, ports, type HostPlan, type LabPlan } from './plan.ts'
 import { isAlive, ProcessRegistry, signal, type ProcessRecord } from './processes.ts'
@@ -201,6 +205,14 @@ export class Lab {
     }
   }
 
+  /** Loses frames between hosts until `heal` of the same name (letters and underscores); replaces what it lost before. */
+  lose(name: string, losses: readonly LinkLoss[]): Promise<void> {
+    return loseBetween(this.plan, name, losses)
+  }
+  heal(name: string): Promise<void> {
+    return healLosses(this.plan, name)
+  }
+
   /** What is wrong with the network, in words; empty: nothing. */
   check(): Promise<string[]> {
     return checkNetwork(this.plan)
@@ -210,6 +222,7 @@ export class Lab {
   async destroy(): Promise<void> {
     await endProcesses(this.processes)
     await removeNetwork(this.plan)
+    await unmountBelow(this.directory)
     rmSync(this.directory, { recursive: true, force: true })
   }
 

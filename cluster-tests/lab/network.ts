@@ -3,7 +3,7 @@
  * is not touched: bridge and cables live in those namespaces from their first moment on. Needs root.
  */
 import { spawn } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { bridgeScript, hostScript, namespaceOf, namespaces, sysctls, type HostPlan, type LabPlan } from './plan.ts'
 import { signal } from './processes.ts'
@@ -196,6 +196,56 @@ export async function cutBetween(plan: LabPlan, host: string, others: readonly s
 export async function healCut(plan: LabPlan, host: string): Promise<void> {
   const script = `table bridge cut_${host}\ndelete table bridge cut_${host}\n`
   await must(`heal of ${host}`, inside(plan.bridge, ['nft', '-f', '-']), script)
+}
+
+/** Frames from one host to another that the bridge loses. */
+export interface LinkLoss {
+  readonly from: string
+  readonly to: string
+  /** 1: all of them (a cut wire in that direction); else each frame for itself with this probability. */
+  readonly probability: number
+}
+
+/** Lines of nftables for `loseBetween`. Pure. */
+export function lossScript(table: string, losses: readonly LinkLoss[]): string {
+  const rules = losses.map(({ from, to, probability }) => {
+    const chance = probability >= 1 ? '' : `numgen random mod 10000 < ${Math.round(probability * 10_000)} `
+    return `    iifname "${from}" oifname "${to}" ${chance}drop`
+  })
+  return [
+    `table bridge ${table}`,
+    `delete table bridge ${table}`,
+    `table bridge ${table} {`,
+    '  chain forward {',
+    '    type filter hook forward priority 0; policy accept;',
+    ...rules,
+    '  }',
+    '}',
+    '',
+  ].join('\n')
+}
+
+/** Loses frames between hosts, each direction for itself, until `healLosses` of the same table. Carriers stay up. */
+export async function loseBetween(plan: LabPlan, table: string, losses: readonly LinkLoss[]): Promise<void> {
+  await must(`losses of ${table}`, inside(plan.bridge, ['nft', '-f', '-']), lossScript(table, losses))
+}
+
+/** Undoes `loseBetween`; nothing happens when there was none. */
+export async function healLosses(plan: LabPlan, table: string): Promise<void> {
+  await must(`heal of ${table}`, inside(plan.bridge, ['nft', '-f', '-']), `table bridge ${table}\ndelete table bridge ${table}\n`)
+}
+
+/** A file system of its own for `directory`, in memory, of `bytes` at most: it can be filled without harm to others. */
+export async function mountLimited(directory: string, bytes: number): Promise<void> {
+  await must(`file system at ${directory}`, ['mount', '-t', 'tmpfs', '-o', `size=${bytes},mode=0700`, 'haechi-lab', directory])
+}
+
+/** Unmounts everything at or below `directory`. */
+export async function unmountBelow(directory: string): Promise<void> {
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n').map((line) => line.split(' ')[1] ?? '')
+  for (const mount of mounts.filter((path) => path === directory || path.startsWith(`${directory}/`)).toReversed()) {
+    await must(`unmount of ${mount}`, ['umount', '-l', mount])
+  }
 }
 
 /** Puts the kernel of a host into the state after a boot: no packet filter, no address but its own, no neighbours. */

@@ -50,7 +50,7 @@ test('the import graph keeps the rules', async (t) => {
   t.deepEqual(broken, [])
   // A graph that was not read would break no rule either.
   const edges = modules.flatMap((module) => module.dependencies.map((dependency) => `${module.source} → ${dependency.resolved}`))
-  t.true(edges.includes('node/heart.ts → consensus/driver.ts'))
+  t.true(edges.includes('node/heart.ts → consensus/open.ts'))
   t.true(edges.includes('node/main.ts → node/link.ts'))
   t.true(edges.some((edge) => edge.startsWith('webui/') && edge.endsWith('node/api/types.ts')))
 })

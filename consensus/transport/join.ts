@@ -148,12 +148,13 @@ function parseJson(text: string): Record<string, unknown> | undefined {
 function parseJoinRequest(body: string): JoinRequest | undefined {
   const value = parseJson(body)
   if (value === undefined) return undefined
-  const { secret, peer, csr } = value as Partial<JoinRequest>
+  const { secret, peer, csr, commandLevel } = value as Partial<JoinRequest>
   if (typeof secret !== 'string' || secret.length > 256 || typeof csr !== 'string' || csr.length > 16_384) return undefined
   if (!isMembership({ voters: [peer], learners: [] })) return undefined
   const { id, role, address, apiAddress } = peer!
   if (!isReachable(address) || (role === 'node' ? !isReachable(apiAddress) : apiAddress !== '')) return undefined
-  return { secret, csr, peer: { id, role, address, apiAddress } }
+  if (commandLevel !== undefined && (!Number.isSafeInteger(commandLevel) || commandLevel < 1)) return undefined
+  return { secret, csr, peer: { id, role, address, apiAddress }, ...(commandLevel === undefined ? {} : { commandLevel }) }
 }
 
 function isReachable(address: string): boolean {
@@ -162,8 +163,9 @@ function isReachable(address: string): boolean {
 }
 
 function isJoinResponse(value: object): value is JoinResponse {
-  const { clusterId, caCertificate, certificate, caKey, membership, generation } = value as Partial<JoinResponse>
+  const { clusterId, caCertificate, certificate, caKey, membership, generation, joinedAtIndex } = value as Partial<JoinResponse>
   return typeof clusterId === 'string' && typeof caCertificate === 'string' && typeof certificate === 'string'
     && typeof caKey === 'string' && isMembership(membership)
     && (generation === undefined || (Number.isSafeInteger(generation) && generation >= 0))
+    && (joinedAtIndex === undefined || (Number.isSafeInteger(joinedAtIndex) && joinedAtIndex > 0))
 }

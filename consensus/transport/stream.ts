@@ -5,8 +5,9 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { NodeId } from '../core/types.ts'
-import type { Frame } from './wire.ts'
-import { decodeFrame, encodeFrame, protocolVersion } from './wire.ts'
+import { commonProtocol, noCommonProtocol, type Versions } from '../versions.ts'
+import type { Frame, ReceivedFrame } from './wire.ts'
+import { decodeFrame, encodeFrame } from './wire.ts'
 
 /** Why a stream to what the cluster was before (or became by) `haechi recover` is given up. */
 export const otherGeneration = 'it is of another generation of this cluster: one of the two has been recovered with haechi recover'
@@ -17,7 +18,9 @@ const silentChecks = 3
 export interface StreamHandlers {
   /** The hellos are exchanged: frames may be sent. */
   ready(stream: Stream, session: Uint8Array, key: Uint8Array): void
-  frame(stream: Stream, frame: Frame): void
+  frame(stream: Stream, frame: ReceivedFrame): void
+  /** The other end is who it should be, but there is no protocol that both speak. `closed` follows. */
+  refused(stream: Stream, versions: Versions, why: string): void
   closed(stream: Stream, why: string): void
 }
 
@@ -28,6 +31,8 @@ export interface StreamOptions {
   /** Fingerprint of that certificate. */
   readonly fingerprint: string
   readonly clusterId: string
+  /** Of this node. */
+  readonly versions: Versions
   /** This end made the connection. */
   readonly dialled: boolean
   readonly session: Uint8Array
@@ -45,7 +50,8 @@ export class Stream {
   readonly #socket: WebSocket
   readonly #raw: Socket
   readonly #handlers: StreamHandlers
-  #isReady = false
+  /** What the other end announced, and the protocol that both use. Undefined before its hello. */
+  #agreed: { readonly versions: Versions; readonly protocol: number } | undefined
   #closed = false
   #bytesSeen = 0
   readonly #ended = Promise.withResolvers<void>()
@@ -66,12 +72,20 @@ export class Stream {
     socket.on('error', (error) => this.#end(error.message))
     socket.on('close', (code, reason) => this.#end(reason.length > 0 ? reason.toString() : `closed (${code})`))
     this.send({
-      kind: 'hello', protocol: protocolVersion, id: options.self, clusterId: options.clusterId, session: options.session, key: options.key,
+      kind: 'hello', id: options.self, clusterId: options.clusterId, session: options.session, key: options.key, versions: options.versions,
     })
   }
 
   get ready(): boolean {
-    return this.#isReady && !this.#closed
+    return this.#agreed !== undefined && !this.#closed
+  }
+  /** The protocol that both ends speak; undefined before the hello. */
+  get protocol(): number | undefined {
+    return this.#agreed?.protocol
+  }
+  /** What the other end said of itself; undefined before the hello. */
+  get versions(): Versions | undefined {
+    return this.#agreed?.versions
   }
   /** Resolves when the stream is over. */
   get ended(): Promise<void> {
@@ -120,16 +134,22 @@ export class Stream {
     const frame = isBinary ? decodeFrame(data) : undefined
     if (frame === undefined) return this.terminate('an unintelligible frame')
     if (frame.kind === 'hello') {
-      const { self, peer, clusterId } = this.#options
-      if (this.#isReady) return this.terminate('a second hello')
-      if (frame.protocol !== protocolVersion) return this.terminate(`it speaks protocol ${frame.protocol}, this node ${protocolVersion}`)
+      const { self, peer, clusterId, versions } = this.#options
+      if (this.#agreed !== undefined) return this.terminate('a second hello')
       if (isOtherGeneration(frame.clusterId, clusterId)) return this.terminate(otherGeneration)
       if (frame.clusterId !== clusterId || frame.id !== peer || frame.id === self) return this.terminate('it is not who it should be')
-      this.#isReady = true
+      const protocol = commonProtocol(versions.protocol, frame.versions.protocol)
+      if (protocol === undefined) {
+        const why = noCommonProtocol(versions, peer, frame.versions)
+        this.#handlers.refused(this, frame.versions, why)
+        // Not at once: the other end has to read this one's hello to know why.
+        return this.close('no common protocol')
+      }
+      this.#agreed = { versions: frame.versions, protocol }
       this.#handlers.ready(this, frame.session, frame.key)
       return
     }
-    if (!this.#isReady) return this.terminate('no hello')
+    if (this.#agreed === undefined) return this.terminate('no hello')
     this.#handlers.frame(this, frame)
   }
 

@@ -19,8 +19,9 @@ import { DatagramSocket } from './datagrams.ts'
 import { JoinServer } from './join.ts'
 import { ReceivingSessions, SendingSession } from './sessions.ts'
 import { IncomingSnapshot, OutgoingSnapshots, type SnapshotPayload } from './snapshots.ts'
+import { defaultVersions, type Versions } from '../versions.ts'
 import { otherGeneration, Stream, type StreamHandlers } from './stream.ts'
-import { encodeFrame, maxFrameBytes, maxGossipBytes, type Frame, type Request, type SnapshotMessage } from './wire.ts'
+import { encodeFrame, maxFrameBytes, maxGossipBytes, notSupported, type ReceivedFrame, type Request, type SnapshotMessage } from './wire.ts'
 
 /** Above this, appends to a peer are dropped: the core repeats what is not acknowledged. */
 const maxBufferedBytes = 8 * 1024 * 1024
@@ -54,6 +55,8 @@ export interface TransportOptions extends NetworkParts {
   readonly certificate: string
   readonly key: string
   readonly ca: string
+  /** What this node says of itself; default: this build's. */
+  readonly versions?: Versions
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
 }
 
@@ -84,6 +87,8 @@ interface PeerLink {
   refusalLoggedMs: number
   readonly requests: Map<number, (reply: unknown) => void>
   served: number
+  /** What the peer announced last, refused or not; undefined before its first hello. */
+  versions: Versions | undefined
   incoming: IncomingSnapshot | undefined
   readonly outgoing: OutgoingSnapshots
 }
@@ -103,14 +108,18 @@ export class Transport implements Network {
   #alive: NodeJS.Timeout | undefined
   #closed = false
   #rejectedDatagrams = 0
+  #unknownFrames = 0
+  readonly #versions: Versions
 
   private constructor(options: TransportOptions) {
     this.#options = options
     this.#handlers = options.handlers
+    this.#versions = options.versions ?? defaultVersions
     this.#receiving = new ReceivingSessions(options.self)
     this.#streamHandlers = {
       ready: (stream, session, key) => this.#streamReady(stream, session, key),
       frame: (stream, frame) => this.#frame(stream, frame),
+      refused: (stream, versions, why) => this.#versionRefused(stream, versions, why),
       closed: (stream, why) => this.#streamClosed(stream, why),
     }
   }
@@ -130,6 +139,24 @@ export class Transport implements Network {
   /** Datagrams that were dropped because they were not authentic, replayed or of an unknown session. */
   get rejectedDatagrams(): number {
     return this.#rejectedDatagrams
+  }
+  /** Frames and requests of newer versions that were passed over. */
+  get unknownFrames(): number {
+    return this.#unknownFrames
+  }
+  /** What this node says of itself. */
+  get versions(): Versions {
+    return this.#versions
+  }
+
+  /** The protocol in use with `id`; undefined without a stream. */
+  protocol(id: NodeId): number | undefined {
+    return this.#links.get(id)?.active?.protocol
+  }
+
+  /** What `id` announced last, even if it was refused for that; undefined if it has not yet. */
+  announced(id: NodeId): Versions | undefined {
+    return this.#links.get(id)?.versions
   }
 
   connected(id: NodeId): boolean {
@@ -332,7 +359,7 @@ export class Transport implements Network {
       link = {
         id, address: undefined, datagramAddress: undefined, streams: [], active: undefined, sending: undefined, offered: new Map(),
         datagramsArrive: false, datagramsSent: 0, datagramsHeard: 0, lastHeardMs: -1, dialing: false, backoffMs: firstBackoffMs, fingerprint: undefined, refusalLoggedMs: -Infinity,
-        retry: undefined, nextRequest: 1, requests: new Map(), served: 0, incoming: undefined, outgoing: new OutgoingSnapshots(),
+        retry: undefined, nextRequest: 1, requests: new Map(), served: 0, versions: undefined, incoming: undefined, outgoing: new OutgoingSnapshots(),
       }
       this.#links.set(id, link)
     }
@@ -420,7 +447,7 @@ export class Transport implements Network {
     const session = new SendingSession()
     const stream = new Stream(
       ws, raw,
-      { self: this.#options.self, peer: link.id, fingerprint, clusterId: this.#options.clusterId, dialled, session: session.id, key: session.key },
+      { self: this.#options.self, peer: link.id, fingerprint, clusterId: this.#options.clusterId, versions: this.#versions, dialled, session: session.id, key: session.key },
       this.#streamHandlers,
     )
     link.streams.push(stream)
@@ -434,6 +461,7 @@ export class Transport implements Network {
     if (link === undefined || !link.streams.includes(stream)) return stream.terminate('not a member any more')
     link.lastHeardMs = performance.now()
     link.backoffMs = firstBackoffMs
+    link.versions = stream.versions
     this.#receiving.add(link.id, session, key)
     stream.send({ kind: 'hello-ack' })
     const before = link.active
@@ -442,6 +470,13 @@ export class Transport implements Network {
     if (before !== undefined) return
     this.#options.log('debug', `stream to ${link.id} is up`, { dialler: stream.dialler })
     this.#handlers.connected(link.id)
+  }
+
+  #versionRefused(stream: Stream, versions: Versions, why: string): void {
+    const link = this.#links.get(stream.peer)
+    if (link === undefined || !link.streams.includes(stream)) return
+    link.versions = versions
+    this.#warn(link, why, {})
   }
 
   /** Both ends choose alike: what the lower id dialled, the newest of those. */
@@ -487,7 +522,7 @@ export class Transport implements Network {
     if (link.active !== undefined) this.#handlers.disconnected(link.id)
   }
 
-  #frame(stream: Stream, frame: Frame): void {
+  #frame(stream: Stream, frame: ReceivedFrame): void {
     const link = this.#links.get(stream.peer)
     if (link === undefined || !link.streams.includes(stream)) return
     link.lastHeardMs = performance.now()
@@ -544,6 +579,13 @@ export class Transport implements Network {
         break
       case 'snapshot-credit':
         link.outgoing.credit(frame.stream, frame.ok)
+        break
+      case 'unknown-request':
+        this.#unknownFrames += 1
+        stream.send({ kind: 'reply', id: frame.id, reply: notSupported(this.#options.self, this.#versions, frame.type) })
+        break
+      case 'unknown':
+        this.#unknownFrames += 1
         break
       case 'hello':
         break

@@ -6,7 +6,7 @@ const bytes = (length: number) => new Uint8Array(Buffer.alloc(length, 5))
 const membership = { voters: [{ id: 'a', role: 'node', address: 'a:1', apiAddress: 'a:2' }], learners: [] } as const
 
 const frames: readonly Frame[] = [
-  { kind: 'hello', protocol: 1, id: 'a', clusterId: 'c', session: bytes(8), key: bytes(32) },
+  { kind: 'hello', id: 'a', clusterId: 'c', session: bytes(8), key: bytes(32), versions: { protocol: { min: 1, max: 3 }, commandLevel: 2, product: '1.2.3' } },
   { kind: 'hello-ack' },
   {
     kind: 'message',
@@ -40,7 +40,10 @@ test('frames survive the wire', (t) => {
 test('what is no frame is refused without an exception', (t) => {
   const packr = new Packr({ useRecords: false })
   const wrong: unknown[] = [
-    null, 1, 'x', [], {}, [99], [-1], ['hello'], [0, 1, 'a', 'c', bytes(7), bytes(32)], [0, 1, 'a', 'c', bytes(8), bytes(31)], [0, 1, 2, 'c', bytes(8), bytes(32)],
+    null, 1, 'x', [], {}, [0.5], [-1], ['hello'],
+    [0, 1, 'a', 'c', bytes(7), bytes(32), 1, 1, ''], [0, 1, 'a', 'c', bytes(8), bytes(31), 1, 1, ''], [0, 1, 2, 'c', bytes(8), bytes(32), 1, 1, ''],
+    [0, 1, 'a', 'c', bytes(8), bytes(32)], [0, 1, 'a', 'c', bytes(8), bytes(32), 2, 1, ''], [0, 1, 'a', 'c', bytes(8), bytes(32), 1, -1, ''], [0, 1, 'a', 'c', bytes(8), bytes(32), 1, 1, 'x'.repeat(65)],
+    [3, 1, {}], [3, 1, { type: 7 }], [3, 1, { type: 'x'.repeat(65) }], [3, -1, { type: 'later' }],
     [2, null], [2, 3], [3, 1, { type: 'transfer' }], [3, -1, { type: 'remove-peer', id: 'x' }], [3, 1, { type: 'propose', data: 'x', priority: 'bulk' }],
     [3, 1, { type: 'propose', data: bytes(1), priority: 'urgent' }], [3, 1, null], [4, 1.5, {}], [5, 'x'], [6, 1], [7, 1, { type: 'append' }, 'ab'], [7, 1, { type: 'snapshot' }],
     [8, 1, 'x'], [9, 1, 2, 3, 'x'], [9, 1, 2, -1, bytes(1)], [9, 1, 0.5, 1, bytes(1)], [10, 'x'], [11, 1, 1],
@@ -54,4 +57,16 @@ test('what is no frame is refused without an exception', (t) => {
   }
   t.is(decodeFrame(Buffer.alloc(0)), undefined)
   t.is(decodeFrame(Buffer.from([0xc1])), undefined)
+})
+
+test('what only a newer version knows is passed over', (t) => {
+  const packr = new Packr({ useRecords: false })
+  t.deepEqual(decodeFrame(packr.pack([99, 'anything', {}])), { kind: 'unknown', number: 99 })
+  t.deepEqual(decodeFrame(packr.pack([3, 5, { type: 'later', of: bytes(3) }])), { kind: 'unknown-request', id: 5, type: 'later' })
+  for (const type of ['toString', '__proto__']) t.deepEqual(decodeFrame(packr.pack([3, 5, { type }])), { kind: 'unknown-request', id: 5, type })
+  // Fields that were added at the end, of every kind of frame.
+  for (const frame of frames) {
+    const longer = packr.pack([...(new Packr({ useRecords: false, structuredClone: false }).unpack(encodeFrame(frame)) as unknown[]), 'new', { more: 1 }])
+    t.deepEqual(normal(decodeFrame(longer)), normal(frame), frame.kind)
+  }
 })

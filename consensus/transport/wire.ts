@@ -1,13 +1,15 @@
 /**
  * How nodes talk: frames of the log stream (msgpack arrays) and the fixed-size body of datagrams. What arrives is checked
  * for its outer shape here; the core checks the messages themselves. Pure but for the codec.
+ *
+ * Newer versions may add frame kinds, request types, and fields at the end of frames and requests: all of these are passed
+ * over by older ones (a request is answered with `notSupported`), and none of them ends the stream. What is there is only
+ * changed together with `spokenProtocols` (`versions.ts`).
  */
 import { Buffer } from 'node:buffer'
 import { Packr } from 'msgpackr'
 import type { Message, NodeId, Peer } from '../core/types.ts'
-
-/** Raised with every change of the wire format: nodes of different protocols refuse each other's streams. */
-export const protocolVersion = 1
+import { maxProductLength, type Versions } from '../versions.ts'
 
 /** Largest frame: one entry of the largest size and its envelope. */
 export const maxFrameBytes = 17 * 1024 * 1024
@@ -29,7 +31,7 @@ export type SnapshotMessage = Extract<Message, { type: 'snapshot' }>
 
 export type Frame =
   /** First frame in both directions; `session` and `key` are for the datagrams that the sender will send. */
-  | { readonly kind: 'hello'; readonly protocol: number; readonly id: NodeId; readonly clusterId: string; readonly session: Uint8Array; readonly key: Uint8Array }
+  | { readonly kind: 'hello'; readonly id: NodeId; readonly clusterId: string; readonly session: Uint8Array; readonly key: Uint8Array; readonly versions: Versions }
   /** The session of the hello is known now and may be used. */
   | { readonly kind: 'hello-ack' }
   | { readonly kind: 'message'; readonly message: Message }
@@ -48,8 +50,29 @@ export type Frame =
   /** The receiver has stored one chunk (`ok`), or does not want the rest. */
   | { readonly kind: 'snapshot-credit'; readonly stream: number; readonly ok: boolean }
 
+/** What arrives: a frame, or something of a newer version. */
+export type ReceivedFrame =
+  | Frame
+  | { readonly kind: 'unknown'; readonly number: number }
+  /** To be answered with `notSupported`. */
+  | { readonly kind: 'unknown-request'; readonly id: number; readonly type: string }
+
+/** Reply to a request of a type that this version does not know. Nothing was done. */
+export interface NotSupported {
+  readonly ok: false
+  readonly code: 'not-supported'
+  readonly retrySafe: true
+  readonly detail: string
+}
+
+export function notSupported(self: NodeId, { product }: Versions, type: string): NotSupported {
+  const version = product === '' ? 'an older version' : `version ${product}`
+  return { ok: false, code: 'not-supported', retrySafe: true, detail: `${self} runs ${version}, which does not know the request ${JSON.stringify(type)}: upgrade ${self}` }
+}
+
 const packr = new Packr({ useRecords: false, structuredClone: false })
 
+const maxTypeLength = 64
 const kinds = [
   'hello', 'hello-ack', 'message', 'request', 'reply', 'gossip', 'alive',
   'snapshot-begin', 'snapshot-ready', 'snapshot-chunk', 'snapshot-end', 'snapshot-credit',
@@ -58,7 +81,10 @@ const kinds = [
 export function encodeFrame(frame: Frame): Buffer {
   const kind = kinds.indexOf(frame.kind)
   switch (frame.kind) {
-    case 'hello': return packr.pack([kind, frame.protocol, frame.id, frame.clusterId, frame.session, frame.key])
+    case 'hello': {
+      const { protocol, commandLevel, product } = frame.versions
+      return packr.pack([kind, protocol.max, frame.id, frame.clusterId, frame.session, frame.key, protocol.min, commandLevel, product])
+    }
     case 'hello-ack': return packr.pack([kind])
     case 'message': return packr.pack([kind, frame.message])
     case 'request': return packr.pack([kind, frame.id, frame.request])
@@ -74,7 +100,7 @@ export function encodeFrame(frame: Frame): Buffer {
 }
 
 /** Undefined for anything that is not a frame. */
-export function decodeFrame(data: Uint8Array): Frame | undefined {
+export function decodeFrame(data: Uint8Array): ReceivedFrame | undefined {
   let value: unknown
   try {
     value = packr.unpack(data)
@@ -82,7 +108,7 @@ export function decodeFrame(data: Uint8Array): Frame | undefined {
     return undefined
   }
   if (!Array.isArray(value)) return undefined
-  const [number, a, b, c, d, e] = value as unknown[]
+  const [number, a, b, c, d, e, f, g, h] = value as unknown[]
   const kind = typeof number === 'number' ? kinds[number] : undefined
   const bytes = (field: unknown): field is Uint8Array => field instanceof Uint8Array
   const count = (field: unknown): field is number => typeof field === 'number' && Number.isSafeInteger(field) && field >= 0
@@ -90,10 +116,16 @@ export function decodeFrame(data: Uint8Array): Frame | undefined {
   switch (kind) {
     case 'hello':
       if (!count(a) || typeof b !== 'string' || typeof c !== 'string' || !bytes(d) || d.length !== 8 || !bytes(e) || e.length !== 32) return undefined
-      return { kind, protocol: a, id: b, clusterId: c, session: d, key: e }
+      if (!count(f) || f > a || !count(g) || typeof h !== 'string' || h.length > maxProductLength) return undefined
+      return { kind, id: b, clusterId: c, session: d, key: e, versions: { protocol: { min: f, max: a }, commandLevel: g, product: h } }
     case 'hello-ack': return { kind }
     case 'message': return record(a) ? { kind, message: a as Message } : undefined
-    case 'request': return count(a) && isRequest(b) ? { kind, id: a, request: b } : undefined
+    case 'request': {
+      if (!count(a)) return undefined
+      if (isRequest(b)) return { kind, id: a, request: b }
+      const type = unknownType(b)
+      return type === undefined ? undefined : { kind: 'unknown-request', id: a, type }
+    }
     case 'reply': return count(a) ? { kind, id: a, reply: b } : undefined
     case 'gossip': return bytes(a) ? { kind, data: a } : undefined
     case 'alive': return typeof a === 'boolean' ? { kind, datagrams: a } : undefined
@@ -105,8 +137,18 @@ export function decodeFrame(data: Uint8Array): Frame | undefined {
       return count(a) && count(b) && count(c) && bytes(d) ? { kind, stream: a, number: b, checksum: c, data: d } : undefined
     case 'snapshot-end': return count(a) ? { kind, stream: a } : undefined
     case 'snapshot-credit': return count(a) && typeof b === 'boolean' ? { kind, stream: a, ok: b } : undefined
-    case undefined: return undefined
+    case undefined: return count(number) ? { kind: 'unknown', number } : undefined
   }
+}
+
+const requestTypes: { readonly [Type in Request['type']]: true } = {
+  propose: true, 'add-peer': true, 'remove-peer': true, transfer: true, 'read-index': true, repair: true, members: true,
+}
+
+/** The type of a request that this version does not know; undefined when it is a known one or no request at all. */
+function unknownType(value: unknown): string | undefined {
+  const { type } = (typeof value === 'object' && value !== null ? value : {}) as { type?: unknown }
+  return typeof type === 'string' && type.length <= maxTypeLength && !Object.hasOwn(requestTypes, type) ? type : undefined
 }
 
 function isRequest(value: unknown): value is Request {

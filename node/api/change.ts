@@ -98,6 +98,9 @@ export async function submit(
     case 'invalid':
       problem(reply, 'invalid-document', outcome.detail)
       return undefined
+    case 'not-supported':
+      problem(reply, 'not-supported', `Nothing was changed: ${outcome.detail}.`)
+      return undefined
     case 'token-invalid':
     case 'already-initialised':
       problem(reply, 'invalid-request', outcome.detail)
@@ -122,6 +125,8 @@ export function refused(reply: FastifyReply, refusal: Extract<ProposeResult, { o
       return problem(reply, 'too-large', `The change is too large for the cluster's log: ${detail}`)
     case 'invalid':
       return problem(reply, 'membership-refused', `Nothing was changed: ${detail}`)
+    case 'not-supported':
+      return problem(reply, 'not-supported', `Nothing was changed: ${detail}.`)
     case 'overloaded':
       return problem(reply, 'overloaded', `Nothing was changed: ${detail}`, { retryAfterMs: 1000 })
     case 'stopped':

@@ -189,3 +189,30 @@ test('what consensus refuses is told apart: certainly not made, or not known', a
   node.refusal = undefined
   t.is(node.state().revision, 1)
 })
+
+test('GET /config?consistency=linearizable: confirmed by a majority, else 503, and never from what came before', async (t) => {
+  const { api, node } = t.context
+  const token = await t.context.token('viewer')
+  const get = (query: string) => call(api, 'GET', `/config${query}`, { token })
+  // What the barrier lets in must be in the answer: it is read after, not before.
+  node.barrier = async () => {
+    await putConfig(t.context, document, '"1"')
+    return { ok: true }
+  }
+  t.like((await get('?consistency=linearizable')).body, { revision: 2 })
+  let asked = 0
+  node.barrier = () => {
+    asked++
+    return { ok: false, code: 'no-quorum', detail: 'no majority' }
+  }
+  const refused = await get('?consistency=linearizable')
+  t.regex(problemOf(t, refused, 503, 'no-quorum').detail, /no majority.*Without consistency=linearizable/)
+  t.is(refused.headers.get('retry-after'), '1')
+  t.is((await get('')).status, 200)
+  t.is((await get('?consistency=local')).status, 200)
+  t.is(asked, 1, 'a local read asks nobody')
+  problemOf(t, await get('?consistency=strong'), 400, 'invalid-request')
+  problemOf(t, await get('?consistent=1'), 400, 'invalid-request')
+  node.barrier = () => ({ ok: false, code: 'not-ready', detail: 'behind' })
+  problemOf(t, await get('?consistency=linearizable'), 503, 'not-ready')
+})

@@ -9,6 +9,7 @@ import type { ConfigurationDocument, Problem } from '../config/schema.ts'
 import { toYaml } from '../config/yaml.ts'
 import type { Revision } from '../state/types.ts'
 import { precondition, submit } from './change.ts'
+import type { ReadBarrier } from './context.ts'
 import { readDocument, YamlText, yamlTypes } from './document.ts'
 import { actorOf } from './guard.ts'
 import { problem } from './problems.ts'
@@ -16,6 +17,7 @@ import type { RouteOptions } from './routes.ts'
 import {
   ApplyResult,
   CommentQuery,
+  ConsistencyQuery,
   ConfigView,
   DiffQuery,
   DiffView,
@@ -49,18 +51,24 @@ export function configRoutes(app: FastifyInstance, options: RouteOptions): void 
     done(null, new YamlText(String(body))),
   )
 
-  app.get(
+  app.get<{ Querystring: Static<typeof ConsistencyQuery> }>(
     '/config',
     {
       config: { access: 'viewer' },
       schema: {
         tags: ['configuration'],
         summary: 'The configuration in force, as JSON or (Accept: application/yaml) as YAML',
-        description: 'The ETag is the revision; send it back as If-Match with a change.',
+        description:
+          'The ETag is the revision; send it back as If-Match with a change. The answer is what this node has applied: right after a change through another node it may be one revision behind, unless `consistency=linearizable` asks for the newest.',
+        querystring: ConsistencyQuery,
         response: { 200: ConfigView },
       },
     },
-    (request, reply) => {
+    async (request, reply) => {
+      if (request.query.consistency === 'linearizable') {
+        const barrier = await context.readBarrier()
+        if (!barrier.ok) return refusedRead(reply, barrier)
+      }
       const revision = state().current
       if (revision === undefined) return notReady(reply)
       return sendRevision(request, reply, revision)
@@ -269,6 +277,11 @@ export function invalid(reply: FastifyReply, problems: readonly Problem[]): Fast
 
 export function notReady(reply: FastifyReply): FastifyReply {
   return problem(reply, 'not-ready', 'This node has not caught up with the cluster yet.', { retryAfterMs: 1000 })
+}
+
+function refusedRead(reply: FastifyReply, { code, detail }: Extract<ReadBarrier, { ok: false }>): FastifyReply {
+  const instead = 'Without consistency=linearizable this node answers with what it has applied.'
+  return problem(reply, code, `The newest configuration cannot be told: ${detail}. ${instead}`, { retryAfterMs: 1000 })
 }
 
 function noRevision(reply: FastifyReply, revision: number): FastifyReply {

@@ -11,6 +11,11 @@ export type SubmitResult =
   | { readonly ok: true; readonly outcome: Outcome }
   | { readonly ok: false; readonly refusal: Extract<ProposeResult, { ok: false }> }
 
+export type ReadBarrier =
+  | { readonly ok: true }
+  /** `no-quorum`: no majority confirmed the leader. `not-ready`: it did, but this node is too far behind. */
+  | { readonly ok: false; readonly code: 'no-quorum' | 'not-ready' | 'overloaded' | 'stopping'; readonly detail: string }
+
 /** A command without the fields that `submit` adds. */
 export type Submission = Command extends infer C ? (C extends Command ? Omit<C, 'id' | 'atEpochMs'> : never) : never
 
@@ -22,6 +27,9 @@ export interface NodeContext {
   state(): ClusterState
   /** Proposes and resolves when this node has applied it, so that the caller reads its own write. */
   submit(submission: Submission): Promise<SubmitResult>
+  /** Resolves when this node has applied everything that was committed anywhere when it was called: what is read of
+   *  `state()` from then on is linearizable. Bounded: without a quorum, or when this node cannot catch up, it is refused. */
+  readBarrier(): Promise<ReadBarrier>
   heart(): HeartStatus | undefined
   /** `history`: with the last five minutes of traffic. */
   overview(history: boolean): ClusterOverview

@@ -24,6 +24,8 @@ export const problemCodes = {
   'last-node': [409, 'The last node cannot be removed'],
   'membership-refused': [409, 'The cluster cannot be changed like that'],
   'hand-over-refused': [409, 'The hand-over is not possible'],
+  'upgrade-refused': [409, 'The upgrade cannot be finished yet'],
+  'not-supported': [409, 'The version of some node is too old'],
   'revision-conflict': [412, 'The configuration has changed'],
   'too-large': [413, 'The body is too large'],
   'unsupported-media-type': [415, 'This content type is not taken here'],

@@ -83,6 +83,19 @@ export const PageQuery = Type.Object(
   closed,
 )
 export const DiffQuery = Type.Object({ against: Type.Optional(Type.Integer({ minimum: 0 })) }, closed)
+/** How fresh an answer must be. */
+export const ConsistencyQuery = Type.Object(
+  {
+    consistency: Type.Optional(
+      Type.Union([Type.Literal('local'), Type.Literal('linearizable')], {
+        description:
+          '`local` (the default): what this node has applied, at once, even without a quorum. `linearizable`: with every change that was acknowledged before the request, wherever that was; 503 when no majority can be reached.',
+      }),
+    ),
+  },
+  closed,
+)
+
 export const CommentQuery = Type.Object(
   { comment: Type.Optional(Type.String({ maxLength: 500, default: '' })) },
   closed,
@@ -162,6 +175,24 @@ export const AuditView = Type.Object({
   detail: Type.String(),
   revision: Nullable(Type.Integer()),
 })
+const UpgradeNode = Type.Object({
+  id: Type.String(),
+  role: Role,
+  version: Type.String({ description: 'Of the product; empty when it is not known.' }),
+  commandLevel: Nullable(Type.Integer({ description: 'Highest level of replicated commands that it understands.' })),
+  protocols: Nullable(Type.Object({ min: Type.Integer(), max: Type.Integer() })),
+  protocol: Nullable(Type.Integer({ description: 'In use between it and this node.' })),
+  connected: Type.Boolean(),
+})
+export const UpgradeView = Type.Object({
+  level: Type.Integer({ description: 'Level of replicated commands in use: what older members understand, too.' }),
+  target: Type.Integer({ description: 'Level after the upgrade is finished.' }),
+  state: Type.Union([Type.Literal('current'), Type.Literal('ready'), Type.Literal('blocked')], {
+    description: 'current: nothing to finish. ready: every member understands the target. blocked: see blockers.',
+  }),
+  blockers: List(Type.String()),
+  nodes: List(UpgradeNode),
+})
 export const UserView = Type.Object({ name: Type.String(), role: UserRole, mustChangePassword: Type.Boolean() })
 const MemberHealth = Type.Union([
   Type.Literal('checking'),
@@ -214,6 +245,7 @@ const NodeReport = Type.Object({
   members: List(MemberCounters),
   heartPid: Type.Optional(Type.Integer()),
   heartLoopGapMs: Type.Number(),
+  heartLoopGapMaxMs: Type.Optional(Type.Number()),
   heartResidentBytes: Type.Number(),
   residentBytes: Type.Number(),
   version: Type.String(),
@@ -315,7 +347,8 @@ export const schemasMatchTypes: readonly [
   Same<typeof ApplyResult, api.ApplyResult>,
   Same<typeof JoinToken, api.JoinToken>,
   Same<typeof AuditView, api.AuditView>,
+  Same<typeof UpgradeView, api.UpgradeView>,
   Same<typeof UserView, api.UserView>,
   Same<typeof NodeView, api.NodeView>,
   Same<typeof ClusterOverview, api.ClusterOverview>,
-] = [true, true, true, true, true, true, true, true, true, true, true, true]
+] = [true, true, true, true, true, true, true, true, true, true, true, true, true]

@@ -28,6 +28,7 @@ import { ApiProblem, namedSchemas } from './schemas.ts'
 import { sessionRoutes } from './session.ts'
 import { SignedSessions } from './signed-session.ts'
 import { SignInLimit, type SignInLimits, signInLimits } from './sign-in-limit.ts'
+import { upgradeRoutes } from './upgrade.ts'
 import { userRoutes } from './users.ts'
 
 export interface Api {
@@ -151,7 +152,7 @@ export async function build(
       if (!reply.hasHeader('cache-control')) void reply.header('cache-control', 'no-store')
     })
     await guarded.register(async (routes) => metricsRoute(routes, options))
-    for (const routesOf of [sessionRoutes, clusterRoutes, metricsRoute, userRoutes, configRoutes, partRoutes]) {
+    for (const routesOf of [sessionRoutes, clusterRoutes, upgradeRoutes, metricsRoute, userRoutes, configRoutes, partRoutes]) {
       await guarded.register(async (routes) => routesOf(routes, options), { prefix: apiPrefix })
     }
     await guarded.register(async (routes) => liveRoutes(routes, options, limits.live), { prefix: apiPrefix })

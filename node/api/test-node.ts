@@ -5,14 +5,16 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import type { ProposeErrorCode, ProposeResult } from '../../consensus/consensus.ts'
 import { balancedTiming, type Entry, type NodeId, type Peer } from '../../consensus/core/types.ts'
+import { defaultVersions, type Versions } from '../../consensus/versions.ts'
 import type { ConfigurationDocument } from '../config/schema.ts'
 import type { HeartStatus } from '../link.ts'
 import { metricsText } from '../observe/metrics.ts'
 import { buildOverview, Rates } from '../observe/overview.ts'
 import { encodeCommand } from '../state/command.ts'
+import { commandLevel } from '../state/level.ts'
 import { ClusterState } from '../state/state.ts'
 import type { Command, Outcome, StoredUser, UserRole } from '../state/types.ts'
-import type { NodeContext, Submission, SubmitResult } from './context.ts'
+import type { NodeContext, ReadBarrier, Submission, SubmitResult } from './context.ts'
 import { hashPassword } from './password.ts'
 import { apiLimits, build, type RouteAccess } from './server.ts'
 import { SignInLimit } from './sign-in-limit.ts'
@@ -55,8 +57,13 @@ export class TestNode implements NodeContext {
   leader: NodeId = 'n1'
   removed: NodeId[] = []
   handOverDetail = ''
+  /** What the members have announced; those that are not in it are not connected. */
+  versions: Readonly<Record<NodeId, Versions>> = Object.fromEntries(peers.map(({ id }) => [id, defaultVersions]))
   readonly listeners = new Set<() => void>()
-  readonly #state = ClusterState.empty()
+  /** What a linearizable read is told; called when it asks. */
+  barrier: () => ReadBarrier | Promise<ReadBarrier> = () => ({ ok: true })
+  /** Takes commands of the next level, too, so that upgrades can be tested before there is one. */
+  readonly #state = ClusterState.empty(commandLevel + 1)
   readonly #rates = new Rates()
   #index = 0
 
@@ -99,6 +106,10 @@ export class TestNode implements NodeContext {
     return { ok: true, outcome }
   }
 
+  async readBarrier(): Promise<ReadBarrier> {
+    return this.barrier()
+  }
+
   #apply({ type, data }: Pick<Entry, 'type' | 'data'>): Outcome | undefined {
     this.#index++
     return this.#state.apply({ index: this.#index, term: 1, type, data })
@@ -125,7 +136,12 @@ export class TestNode implements NodeContext {
         membership: { voters: peers, learners: [] },
         peers: peers
           .slice(1)
-          .map((peer) => ({ peer, voter: true, connected: true, lastHeardAgoMs: 12, matchIndex: this.#index })),
+          .map((peer) => {
+            const versions = this.versions[peer.id]
+            const connected = versions !== undefined
+            return { peer, voter: true, connected, lastHeardAgoMs: 12, matchIndex: this.#index, protocol: connected ? 1 : null, versions: versions ?? null }
+          }),
+        versions: this.versions['n1'] ?? defaultVersions,
         timing: balancedTiming,
       },
       vips: this.#state.document.vips.map((vip) => ({
@@ -138,6 +154,7 @@ export class TestNode implements NodeContext {
         error: '',
       })),
       loopGapMs: 1,
+      loopGapMaxMs: 12,
       residentBytes: 50_000_000,
       heartPid: 4242,
     }

@@ -11,7 +11,8 @@
  *   POST   /session/password                {current,next}
  *   GET    /status                          ClusterOverview (viewer)
  *   GET    /live                            WebSocket: LiveMessage, at once and every second, and on every change
- *   GET    /config                          ConfigView; ETag "<revision>"; `Accept: application/yaml` gives YAML
+ *   GET    /config?consistency=             ConfigView; ETag "<revision>"; `Accept: application/yaml` gives YAML;
+ *                                           `linearizable`: everything acknowledged anywhere before, 503 without a quorum
  *   PUT    /config?comment=…                If-Match required (428), stale 412, invalid 422 → ApplyResult (operator)
  *   POST   /config/validate                 document → ValidateResult; changes nothing
  *   GET    /config/revisions?before=&limit= RevisionSummary[] newest first
@@ -24,6 +25,8 @@
  *   POST   /nodes/tokens                    {role,ttlMinutes} → JoinToken (administrator)
  *   DELETE /nodes/:id                       removes it from the cluster (administrator)
  *   POST   /hand-over                       {to?} planned switchover (operator)
+ *   GET    /upgrade                         UpgradeView (viewer)
+ *   POST   /upgrade/finish                  raises the level of commands → UpgradeView (administrator)
  *   GET    /audit?before=&limit=            AuditView[] newest first
  *   GET    /users · PUT/DELETE /users/:name (administrator)
  *   GET    /metrics (also at /metrics)      Prometheus text (viewer; HTTP Basic is taken here too)
@@ -35,7 +38,7 @@ import type { ConfigurationDocument, Problem } from '../config/schema.ts'
 import type { ListenerCounters, MemberCounters, MemberHealth } from '../observe/counters.ts'
 import type { AuditEntry, UserRole } from '../state/types.ts'
 
-export type { ConfigurationDocument, Problem, Vip, Pool, Listener, Member, Route, HealthCheck } from '../config/schema.ts'
+export type { ConfigurationDocument, Problem, Vip, Pool, Listener, Member, Route, HealthCheck, Failover } from '../config/schema.ts'
 export type { ListenerCounters, MemberCounters, MemberHealth } from '../observe/counters.ts'
 export type { AuditEntry, UserRole } from '../state/types.ts'
 
@@ -123,6 +126,32 @@ export interface UserView {
   readonly mustChangePassword: boolean
 }
 
+/** A member's version, as it told this node when it last connected. */
+export interface UpgradeNode {
+  readonly id: string
+  readonly role: 'node' | 'witness'
+  /** Of the product; empty when it is not known. */
+  readonly version: string
+  /** Highest level of replicated commands that it understands; null when it is not known. */
+  readonly commandLevel: number | null
+  /** Protocols that it speaks; null when it is not known. */
+  readonly protocols: { readonly min: number; readonly max: number } | null
+  /** Protocol in use between it and this node; null without a connection, and for this node itself. */
+  readonly protocol: number | null
+  readonly connected: boolean
+}
+export interface UpgradeView {
+  /** Level of replicated commands in use: what older members understand, too. */
+  readonly level: number
+  /** Level after the upgrade is finished; the same when there is nothing to finish. */
+  readonly target: number
+  /** `current`: nothing to finish. `ready`: every member understands `target`. `blocked`: see `blockers`. */
+  readonly state: 'current' | 'ready' | 'blocked'
+  /** Why the upgrade cannot be finished yet, one line each. */
+  readonly blockers: readonly string[]
+  readonly nodes: readonly UpgradeNode[]
+}
+
 /** What a node tells the others about itself every second (gossip, ≤ 256 KiB). */
 export interface NodeReport {
   readonly id: string
@@ -140,6 +169,8 @@ export interface NodeReport {
   /** Process id of the heart, the parent of all processes of the node. */
   readonly heartPid?: number
   readonly heartLoopGapMs: number
+  /** Longest gap of the last minute, milliseconds; older versions do not tell it. */
+  readonly heartLoopGapMaxMs?: number
   readonly heartResidentBytes: number
   readonly residentBytes: number
   readonly version: string

@@ -395,3 +395,46 @@ anyTest('FORCE_COLOR=0 means no colours, as it does for Node', (t) => {
   t.false(wantsColour({ FORCE_COLOR: '1', NO_COLOR: '1' }, true))
   t.false(wantsColour({ TERM: 'dumb' }, true))
 })
+
+test('config get --linearizable: asks for the newest in the cluster, or says why it cannot', async (t) => {
+  const { haechi, node } = t.context
+  let asked = 0
+  node.barrier = () => {
+    asked++
+    return { ok: true }
+  }
+  t.like(await haechi('config get'), { code: 0 })
+  t.is(asked, 0)
+  t.like(await haechi('config get --linearizable'), { code: 0 })
+  t.is(asked, 1)
+  node.barrier = () => ({ ok: false, code: 'no-quorum', detail: 'no majority confirmed the leader' })
+  const refused = await haechi('config get --linearizable')
+  t.not(refused.code, 0)
+  t.regex(refused.err, /no majority confirmed the leader/)
+  t.is((await haechi('config get --linearizable --revision 1')).code, 2)
+})
+
+test('upgrade: status says who is behind, finish refuses until nobody is, and asks', async (t) => {
+  const { haechi, node } = t.context
+  const versions = (commandLevel: number, product: string) => ({ protocol: { min: 1, max: commandLevel }, commandLevel, product })
+  t.regex((await haechi('upgrade')).out, /^Commands are of level 1\. There is nothing to finish\.\n\nNODE +ROLE +VERSION +LEVEL +PROTOCOLS +STATE/)
+  t.like(await haechi('upgrade finish'), { code: 0, out: 'There is nothing to finish: the level of commands is 1, the highest that any member understands.\n' })
+  node.versions = { n1: versions(2, '0.2.0'), n2: versions(2, '0.2.0'), w: versions(1, '0.1.0') }
+  const { out } = await haechi('upgrade status')
+  t.regex(out, /Level 2 has to wait; .*\n {2}w understands levels up to 1 \(version 0\.1\.0\)\n/)
+  t.regex(out, /n1 +node +0\.2\.0 +2 +1-2 +this node/)
+  t.regex(out, /w +witness +0\.1\.0 +1 +1 +connected, protocol 1/)
+  const refused = await haechi('upgrade finish --yes')
+  t.is(refused.code, 1)
+  t.regex(refused.err, /w understands levels up to 1/)
+  node.versions = { ...node.versions, w: versions(2, '0.2.0') }
+  t.regex((await haechi('upgrade status')).out, /All members understand level 2: finish with haechi upgrade finish/)
+  t.like(await haechi('upgrade finish'), { code: 2 }, 'nobody can be asked')
+  t.is((await haechi('upgrade finish', { interactive: true, askConfirm: async () => false })).code, 1)
+  t.is(node.state().level, 1)
+  let asked = ''
+  const done = await haechi('upgrade finish', { interactive: true, askConfirm: async (question) => { asked = question; return true } })
+  t.like(done, { code: 0, out: 'The upgrade is finished: the level of commands is 2 now.\n' }, done.err)
+  t.regex(asked, /from 1 to 2\? No member can go back/)
+  t.is(JSON.parse((await haechi('upgrade status --json')).out).level, 2)
+})

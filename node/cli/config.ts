@@ -12,6 +12,13 @@ import type { CommandContext } from './program.ts'
 import { parseCount } from './status.ts'
 import { exit, Failure, localTime, paint, paintDiff, printable, table, type Terminal } from './terminal.ts'
 
+interface GetOptions {
+  readonly revision?: number
+  readonly output: 'yaml' | 'json'
+  readonly full?: boolean
+  readonly linearizable?: boolean
+}
+
 interface ApplyOptions {
   readonly file: string
   readonly comment: string
@@ -30,11 +37,16 @@ export function addConfigCommands(program: Command, context: CommandContext): vo
     .option('-r, --revision <number>', 'an earlier revision', parseRevision)
     .option('-o, --output <format>', 'yaml or json', parseFormat, 'yaml')
     .option('--full', 'with every default written out')
-    .action(async (options: { revision?: number; output: 'yaml' | 'json'; full?: boolean }, command: Command) => {
+    .option('--linearizable', 'the newest one in the whole cluster, or an error when no majority can be reached')
+    .action(async (options: GetOptions, command: Command) => {
+      if (options.linearizable === true && options.revision !== undefined)
+        throw new Failure('an earlier revision never changes: leave --linearizable out', exit.usage)
       const api = await context.connect(command)
       const view = await api.call<ConfigView>(
         'GET',
-        options.revision === undefined ? '/config' : `/config/revisions/${options.revision}`,
+        options.revision === undefined
+          ? `/config${options.linearizable === true ? '?consistency=linearizable' : ''}`
+          : `/config/revisions/${options.revision}`,
       )
       context.print(command, view, () =>
         options.output === 'json'

@@ -11,6 +11,7 @@ import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { joinCluster } from '../../consensus/identity.ts'
+import { commandLevel } from '../state/level.ts'
 import { request } from './client.ts'
 import { initNode } from './init.ts'
 
@@ -238,6 +239,7 @@ async function makeCluster(): Promise<string> {
       role: node.role,
       address: node.address,
       apiAddress: node.apiAddress,
+      commandLevel,
     })
     startNode(node)
     await until(`${node.id} as a voter`, 10_000, async () => {

@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { JoinOptions } from '../../consensus/identity.ts'
 import type { ClusterOverview, JoinToken } from '../api/types.ts'
+import { commandLevel } from '../state/level.ts'
 import { checkDirectory, checkIdentity } from './init.ts'
 import type { CommandContext, GlobalOptions } from './program.ts'
 import { nodeTable } from './status.ts'
@@ -72,6 +73,7 @@ export function addNodeCommands(program: Command, context: CommandContext): void
         role: options.role,
         address: options.address,
         apiAddress: options.api,
+        commandLevel,
       })
       context.print(
         command,

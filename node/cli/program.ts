@@ -5,9 +5,11 @@ import { addConfigCommands } from './config.ts'
 import { connection, type Connection, type ConnectionOptions } from './connection.ts'
 import { addLoginCommands } from './login.ts'
 import { addNodeCommands } from './nodes.ts'
+import { addRecoverCommand } from './recover.ts'
 import { addRunCommands } from './running.ts'
 import { addStatusCommands } from './status.ts'
 import { exit, Failure, paint, type Terminal } from './terminal.ts'
+import { addUpgradeCommands } from './upgrade.ts'
 import { addUserCommands } from './users.ts'
 
 /** Options that every command takes. */
@@ -82,8 +84,10 @@ export function makeProgram(terminal: Terminal): Command {
   addStatusCommands(program, context)
   addConfigCommands(program, context)
   addNodeCommands(program, context)
+  addUpgradeCommands(program, context)
   addUserCommands(program, context)
   addLoginCommands(program, context)
   addRunCommands(program, context)
+  addRecoverCommand(program, context)
   return program
 }

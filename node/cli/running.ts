@@ -81,7 +81,7 @@ export function addRunCommands(program: Command, context: CommandContext): void 
     })
 }
 
-/** Runs until the heart ends the process. */
+/** This process becomes the heart. */
 async function startNode(command: Command, options: StartOptions, cwd: string): Promise<void> {
   const directory = resolve(
     cwd,
@@ -94,12 +94,8 @@ async function startNode(command: Command, options: StartOptions, cwd: string): 
       'Make a new cluster with haechi init, or join one with haechi node join.',
     )
   }
-  const { runHeart } = await import('../heart.ts')
-  try {
-    await runHeart({ directory, ...options })
-  } catch (error) {
-    throw new Failure(`the node cannot start: ${(error as Error).message}`, exit.error)
-  }
+  const { becomeHeart } = await import('../heart-process.ts')
+  becomeHeart({ directory, ...options })
 }
 
 function isNode(directory: string): boolean {

@@ -35,6 +35,12 @@ test('the canonical text of a small document stays what it is: hashes of stored 
   t.is(result.ok ? canonicalText(result.document) : '', '{"haechi":1,"vips":[{"name":"main","address":"10.0.0.100","mode":"active-passive","interface":""}],"pools":[],"listeners":[]}')
 })
 
+test('failover is completed where it is given, and only there', (t) => {
+  const result = validateDocument({ failover: { preferredNode: 'n1' } })
+  const text = '{"haechi":1,"vips":[],"pools":[],"listeners":[],"failover":{"preferredNode":"n1","preempt":false,"preemptDelay":"30s"}}'
+  t.is(result.ok ? canonicalText(result.document) : '', text)
+})
+
 test('durations', (t) => {
   for (const [text, ms] of [['0ms', 0], ['0h', 0], ['250ms', 250], ['5s', 5000], ['1m', 60_000], ['1h', 3600_000], ['999999999h', 3_599_999_996_400_000]] as const) {
     t.is(parseDuration(text), ms)

@@ -53,6 +53,14 @@ const cases: readonly (readonly [string, unknown, unknown, readonly string[]])[]
   ]],
   ['fallback pool gone', front({}), front({ pool: undefined }), ['removed listeners/front/pool: listener front: pool web removed']],
   ['VIP address', front({}), { ...front({}), vips: [{ name: 'main', address: '10.0.0.101' }] }, ['changed vips/main/address: VIP main: address 10.0.0.100 → 10.0.0.101']],
+  ['failover added', {}, { failover: { preferredNode: 'n1', preempt: true } }, ['added failover: failover added: preferred node n1, preemption true, preemption delay 30s']],
+  ['failover without a word added', {}, { failover: {} }, ['added failover: failover added: preemption false, preemption delay 30s']],
+  ['failover removed', { failover: { preferredNode: 'n1' } }, {}, ['removed failover: failover removed: preferred node n1, preemption false, preemption delay 30s']],
+  ['failover changed', { failover: { preferredNode: 'n1' } }, { failover: { preempt: true, preemptDelay: '5s' } }, [
+    'changed failover/preempt: failover: preemption false → true',
+    'changed failover/preemptDelay: failover: preemption delay 30s → 5s',
+    'removed failover/preferredNode: failover: preferred node n1 removed',
+  ]],
   ['VIPs reordered', { vips: [{ name: 'x', address: '10.0.0.1' }, { name: 'y', address: '10.0.0.2' }] }, { vips: [{ name: 'y', address: '10.0.0.2' }, { name: 'x', address: '10.0.0.1' }] }, ['changed vips: VIPs reordered']],
 ]
 for (const [what, before, after, expected] of cases) {

@@ -28,7 +28,9 @@ interface Named extends Fields {
 /** What a list of named objects is called in the singular. */
 const singular: Readonly<Record<string, string>> = { vips: 'VIP', pools: 'pool', listeners: 'listener', members: 'member', routes: 'route' }
 const plural: Readonly<Record<string, string>> = { vips: 'VIPs' }
-const label: Readonly<Record<string, string>> = { healthCheck: 'health check', vip: 'VIP' }
+const label: Readonly<Record<string, string>> = {
+  healthCheck: 'health check', vip: 'VIP', preferredNode: 'preferred node', preemptDelay: 'preemption delay', preempt: 'preemption',
+}
 
 /**
  * Changes from `before` to `after`, in the order of the document; empty exactly when their canonical texts are equal.
@@ -88,8 +90,8 @@ function addField(key: string, old: unknown, now: unknown, path: readonly string
   found.add(() => {
     const before = JSON.stringify(old)
     const after = JSON.stringify(now)
-    if (old === undefined) return { path: where, kind: 'added', after, text: sentence(who, `${what} ${valueText(now)} added`) }
-    if (now === undefined) return { path: where, kind: 'removed', before, text: sentence(who, `${what} ${valueText(old)} removed`) }
+    if (old === undefined) return { path: where, kind: 'added', after, text: sentence(who, wholeText(what, now, 'added')) }
+    if (now === undefined) return { path: where, kind: 'removed', before, text: sentence(who, wholeText(what, old, 'removed')) }
     const text = sentence(who, `${what} ${valueText(old)} → ${valueText(now)}`)
     return { path: where, kind: 'changed', before, after, text }
   })
@@ -134,6 +136,13 @@ function compareLists(
 
 function sentence(who: readonly string[], what: string): string {
   return who.length === 0 ? what : `${who.join(': ')}: ${what}`
+}
+
+/** `pool web added`; of an object what it says: `failover added: preferred node n1, preemption false`. */
+function wholeText(what: string, value: unknown, change: 'added' | 'removed'): string {
+  if (!isFields(value)) return `${what} ${valueText(value)} ${change}`
+  const fields = Object.entries(value).map(([key, field]) => `${label[key] ?? key} ${valueText(field)}`)
+  return fields.length === 0 ? `${what} ${change}` : `${what} ${change}: ${fields.join(', ')}`
 }
 
 /** A value in a sentence: text bare, lists as their items, everything short. */

@@ -55,6 +55,8 @@ listeners:
     port: 5432
     protocol: tcp
     pool: database
+failover:
+  preferredNode: node1
 `
 
 /** In the order in which they appear. */
@@ -66,6 +68,7 @@ const sections: readonly { readonly title: string; readonly path: readonly strin
   { title: 'Health checks', path: ['pools', 'healthCheck'], where: '`healthCheck` of a pool.' },
   { title: 'Listeners', path: ['listeners'], where: 'Entries of `listeners`.' },
   { title: 'Routes', path: ['listeners', 'routes'], where: 'Entries of `routes` of a listener.' },
+  { title: 'Failover', path: ['failover'], where: '`failover`, at the top of the file.' },
 ]
 
 /** The whole file. */
@@ -131,6 +134,8 @@ function typeText(node: SchemaNode, key: string): string {
     }
     case 'object':
       return 'object'
+    case 'boolean':
+      return '`true` or `false`'
     default:
       return stringText(node)
   }
@@ -159,7 +164,8 @@ function rules(): string[] {
     '## Rules beyond the fields',
     '',
     '- Names are unique: among VIPs, pools and listeners, among the members of a pool and the routes of a listener.',
-    '- `vip` and `pool` name objects that exist.',
+    '- `vip` and `pool` name objects that exist. `preferredNode` need not: nodes come and go by themselves. A preferred node that is',
+    '  no member, or a witness, has no effect, and the leader reports itself degraded.',
     '- A listener has either `vip` or `address`. The address of a VIP is written as `vip`, so that only its holder answers.',
     '- No two listeners take the same port of the same address. `0.0.0.0` takes a port of every IPv4 address, `::` of every',
     '  address.',
@@ -182,6 +188,7 @@ function completeExample(): string {
     vips: [{ name: 'main', address: '192.0.2.100' }],
     pools: [{ name: 'web', members: [{ name: 'web-1', address: '192.0.2.11', port: 8080 }] }],
     listeners: [{ name: 'front', vip: 'main', port: 80, routes: [{ name: 'all', pool: 'web' }] }],
+    failover: { preferredNode: 'node1' },
   })
   if (!first.ok) throw new Error(`the example is not valid: ${first.problems[0]!.message}`)
   return toYaml(first.document)

@@ -37,6 +37,7 @@ export interface DurationLimits {
 /** 24 days: what a timer of the platform can hold (2³¹ − 1 ms) and a little less. */
 export const maxDurationMs = 24 * 24 * 3600_000
 export const durationLimits: Readonly<Record<string, DurationLimits>> = {
+  preemptDelay: { minimumMs: 1000, maximumMs: 24 * 3600_000 },
   interval: { minimumMs: 10, maximumMs: 3600_000 },
   timeout: { minimumMs: 1, maximumMs: 600_000 },
   connectTimeout: { minimumMs: 1, maximumMs: 600_000 },
@@ -193,12 +194,26 @@ export const Listener = Type.Object(
 )
 export type Listener = Static<typeof Listener>
 
+export const Failover = Type.Object(
+  {
+    preferredNode: Type.Optional(
+      Type.String({ pattern: namePattern, minLength: 1, maxLength: 63, description: 'Name of the node that should hold the VIPs when it can: it is the first to take over. Left out: nobody is preferred.' }),
+    ),
+    preempt: Type.Boolean({ default: false, description: 'Whether another holder hands over to the preferred node when that is back. Without it the VIPs stay where they are.' }),
+    preemptDelay: Duration('30s', 'How long the preferred node must have answered without a gap before it is handed over to.'),
+  },
+  { ...closed, description: 'Which node should hold the VIPs. Left out: nobody is preferred.' },
+)
+export type Failover = Static<typeof Failover>
+
 export const ConfigurationDocument = Type.Object(
   {
     haechi: Type.Literal(1, { default: 1, description: 'Version of the document format.' }),
     vips: Type.Array(Vip, { maxItems: 256, default: [], description: 'Virtual IP addresses of the cluster.' }),
     pools: Type.Array(Pool, { maxItems: 4096, default: [], description: 'Sets of servers.' }),
     listeners: Type.Array(Listener, { maxItems: 4096, default: [], description: 'Addresses and ports that take traffic.' }),
+    // Without a default: the hashes of revisions that were stored before this existed stay what they are.
+    failover: Type.Optional(Failover),
   },
   { ...closed, $id: 'ConfigurationDocument', title: 'Haechi configuration document' },
 )

@@ -70,7 +70,8 @@ test('a page is valid exposition text: one HELP and TYPE for each family, before
 })
 
 test('values and labels are what they should be', (t) => {
-  const lines = metricsText({ report, heart: undefined, revision: 8 }).split('\n')
+  const lines = metricsText({ report, heart: undefined, revision: 8, sessions: 12 }).split('\n')
+  t.true(lines.includes('haechi_session_entries 12'))
   for (const expected of [
     'haechi_build_info{version="1.2.3",node="n1"} 1',
     'haechi_start_time_seconds 1700000000.5',

@@ -15,6 +15,8 @@ export interface MetricsInput {
   readonly heart: HeartStatus | undefined
   /** Committed configuration revision as known here; left out when there is none. */
   readonly revision?: number
+  /** Entries of the replicated session table; left out when there is none. */
+  readonly sessions?: number
 }
 
 type Labels = Readonly<Record<string, string>>
@@ -22,7 +24,7 @@ type Labels = Readonly<Record<string, string>>
 const memberStates = ['checking', 'up', 'down', 'draining', 'disabled'] as const
 
 /** The metrics page of one node. */
-export function metricsText({ report, heart, revision }: MetricsInput): string {
+export function metricsText({ report, heart, revision, sessions }: MetricsInput): string {
   const page = new Page()
   page.gauge('haechi_build_info', 'Version of this node; always 1.', [
     [{ version: report.version, node: report.id }, 1],
@@ -42,6 +44,8 @@ export function metricsText({ report, heart, revision }: MetricsInput): string {
   ])
   if (revision !== undefined)
     page.gauge('haechi_config_revision', 'Committed configuration revision as known here.', [[{}, revision]])
+  if (sessions !== undefined)
+    page.gauge('haechi_session_entries', 'Entries of the replicated session table as applied here.', [[{}, sessions]])
   page.gauge('haechi_config_revision_in_force', 'Configuration revision that the data plane has in force.', [
     [{}, report.revisionInForce],
   ])
@@ -167,6 +171,9 @@ function heartMetrics(page: Page, heart: HeartStatus): void {
   )
   page.gauge('haechi_heart_loop_gap_seconds', 'Longest event-loop gap of the heart since its last report.', [
     [{}, heart.loopGapMs / 1000],
+  ])
+  page.gauge('haechi_heart_loop_gap_max_seconds', 'Longest event-loop gap of the heart in the last minute.', [
+    [{}, heart.loopGapMaxMs / 1000],
   ])
   page.gauge(
     'haechi_vip_held',

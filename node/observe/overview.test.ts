@@ -58,6 +58,7 @@ function heart(self: string, leader: string, heard: Record<string, number | null
     },
     vips: [],
     loopGapMs: 0,
+    loopGapMaxMs: 0,
     residentBytes: 1,
     heartPid: 1,
   }

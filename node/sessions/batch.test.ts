@@ -1,5 +1,6 @@
 /** Batches of session updates: bounds, order, coalescing, lifetimes. */
 import test from 'ava'
+import { encodeCommand } from '../state/command.ts'
 import { SessionBatch } from './batch.ts'
 
 const limits = { entries: 3, bytes: 1000, waitMs: 50, pending: 5 }
@@ -30,13 +31,13 @@ test('a batch has no more entries than it may, oldest first', (t) => {
 })
 
 test('a batch has no more bytes than it may', (t) => {
-  const batch = new SessionBatch(limits)
-  // 3 × 100 + 15 + 40 bytes each: two fit.
-  for (const key of ['a', 'b', 'c']) batch.add(update(key.repeat(100)), 0)
+  const batch = new SessionBatch({ ...limits, entries: 10 })
+  // 300 + 5 + 14 bytes each: three fit.
+  for (const key of ['a', '한', 'c', 'd']) batch.add(update(key === '한' ? '한'.repeat(100) : key.repeat(300)), 0)
   t.is(batch.due(0), 0)
-  t.is(batch.take(0).length, 2)
+  t.is(batch.take(0).length, 3)
   t.is(batch.take(0).length, 1)
-  t.false(batch.add(update('x'.repeat(400)), 0))
+  t.false(batch.add(update('x'.repeat(1000)), 0))
   t.is(batch.dropped, 1)
   t.is(batch.size, 0)
 })
@@ -70,5 +71,7 @@ test('what waits is bounded: the oldest are dropped and counted', (t) => {
 test('the default batch fits into an entry for bulk data', (t) => {
   const batch = new SessionBatch()
   for (let i = 0; i < 20_000; i++) batch.add(update(`${i}`.padEnd(256, '한'), 3600_000, 'pool/member'), 0)
-  t.true(Buffer.byteLength(JSON.stringify(batch.take(0))) < 256 * 1024)
+  const data = encodeCommand({ kind: 'sessions', id: 'x'.repeat(36), actor: { name: 'system', from: '', node: 'n'.repeat(63) }, atEpochMs: Date.now(), entries: batch.take(0) })
+  t.true(data.length < 256 * 1024)
+  t.true(data.length > 128 * 1024, 'and makes use of it')
 })

@@ -17,8 +17,8 @@ export interface BatchLimits {
 
 export const defaultBatchLimits: BatchLimits = { entries: 2000, bytes: 192 * 1024, waitMs: 50, pending: 100_000 }
 
-/** What an update takes beside its texts: the names of its fields and a number. */
-const overheadBytes = 40
+/** What an update takes beside its texts (see state/session-block.ts), at most: two lengths, a member and a lifetime. */
+const overheadBytes = 14
 
 interface Pending {
   readonly update: SessionUpdate
@@ -101,7 +101,17 @@ function aged(update: SessionUpdate, waitedMs: number): SessionUpdate {
   return update.ttlMs === 0 ? update : { ...update, ttlMs: Math.max(0, Math.floor(update.ttlMs - Math.max(0, waitedMs))) }
 }
 
-/** UTF-8 needs at most three bytes for a UTF-16 code unit. */
+/** As if no member were named twice. */
 function bytesOf({ key, member }: SessionUpdate): number {
-  return 3 * (key.length + member.length) + overheadBytes
+  return utf8Bytes(key) + utf8Bytes(member) + overheadBytes
+}
+
+function utf8Bytes(text: string): number {
+  let bytes = text.length
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    // A surrogate pair has four bytes in two units.
+    if (code >= 0x80) bytes += code < 0x800 || (code >= 0xd800 && code <= 0xdfff) ? 1 : 2
+  }
+  return bytes
 }

@@ -1,7 +1,7 @@
 /** The parts of the state that grow with use, each with its bound. The bounds are part of the state machine: every node
  *  drops the same entries at the same index. */
 import { sha256Hex } from '../config/sha256.ts'
-import type { AuditEntry, OutcomeCode, SessionUpdate } from './types.ts'
+import type { AuditEntry, OutcomeCode } from './types.ts'
 
 export const stateLimits = {
   /** Command ids remembered; session batches have as many of their own, so that a flood of them forgets no others. */
@@ -110,38 +110,4 @@ export class AuditLog {
 
 function charactersOf({ action, detail, actor }: AuditEntry): number {
   return action.length + detail.length + actor.name.length + actor.from.length + actor.node.length + 64
-}
-
-export interface SessionEntry {
-  readonly member: string
-  readonly ttlMs: number
-}
-
-/** Session entries, the least recently set first. Lifetimes are counted by who reads them: the log has no clock. */
-export class SessionEntries {
-  readonly #entries = new Map<string, SessionEntry>()
-
-  get size(): number {
-    return this.#entries.size
-  }
-
-  get(key: string): SessionEntry | undefined {
-    return this.#entries.get(key)
-  }
-
-  apply({ key, member, ttlMs }: SessionUpdate): void {
-    this.#entries.delete(key)
-    if (ttlMs === 0) return
-    this.#entries.set(key, { member, ttlMs })
-    if (this.#entries.size > stateLimits.sessions) this.#entries.delete(this.#entries.keys().next().value!)
-  }
-
-  *[Symbol.iterator](): Iterator<SessionUpdate> {
-    for (const [key, { member, ttlMs }] of this.#entries) yield { key, member, ttlMs }
-  }
-
-  /** Does not change when entries are applied later. */
-  copy(): [string, SessionEntry][] {
-    return [...this.#entries]
-  }
 }

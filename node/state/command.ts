@@ -1,7 +1,9 @@
 /** Commands as bytes in the log: writing them, and reading them without trusting them. */
 import { Packr } from 'msgpackr'
 import { decodeMsgpack, FormatError } from './msgpack.ts'
+import { decodeSessions, encodeSessions, type SessionBlockLimits } from './session-block.ts'
 import type { Peer } from '../../consensus/core/types.ts'
+import { commandLevel, type Support } from './level.ts'
 import type { Actor, ClusterSecrets, Command, SessionUpdate, StoredUser } from './types.ts'
 
 /** Bounds of what a command may carry; lengths in UTF-16 code units. */
@@ -16,8 +18,19 @@ export const commandLimits = {
   sessionTtlMs: 366 * 24 * 3600_000,
 } as const
 
+const maxMembers = 1000
+
+/** Of the sessions of one command. */
+export const sessionLimits: SessionBlockLimits = {
+  updates: commandLimits.sessionEntries, keyLength: commandLimits.sessionKey, memberLength: commandLimits.name, ttlMs: commandLimits.sessionTtlMs,
+}
+
 /** The log's bytes of a command. */
 export function encodeCommand(command: Command): Uint8Array {
+  if (command.kind === 'sessions') {
+    const { entries, ...rest } = command
+    return encode({ ...(wellFormed(rest) as object), entries: encodeSessions(entries) })
+  }
   return encode(wellFormed(command))
 }
 
@@ -41,23 +54,31 @@ function wellFormed(value: unknown): unknown {
 export type ReadCommand = Unvalidated<Command>
 type Unvalidated<C> = C extends { readonly document: unknown } ? Omit<C, 'document'> & { readonly document: unknown } : C
 
-export type DecodeResult = { readonly ok: true; readonly command: ReadCommand } | { readonly ok: false; readonly detail: string }
+export type DecodeResult =
+  | { readonly ok: true; readonly command: ReadCommand }
+  /** `level`: it is of that level, which is above what is understood here, and says nothing to this version. */
+  | { readonly ok: false; readonly detail: string; readonly level?: number }
 
 /** Never throws. Unknown extra fields are dropped; everything that is kept has the type and size that it should have. */
-export function decodeCommand(data: Uint8Array): DecodeResult {
+export function decodeCommand(data: Uint8Array, understood: number = commandLevel): DecodeResult {
   try {
-    return { ok: true, command: readCommand(new Fields(decodeMsgpack(data), 'command')) }
+    const fields = new Fields(decodeMsgpack(data), 'command')
+    // Before anything else: of a command of a later level nothing but this field is known.
+    const level = fields.any('level') === undefined ? 1 : fields.number('level')
+    if (level > understood) return { ok: false, detail: `it is of level ${level}`, level }
+    return { ok: true, command: readCommand(fields, level) }
   } catch (error) {
     if (error instanceof FormatError) return { ok: false, detail: error.message }
     throw error
   }
 }
 
-function readCommand(fields: Fields): ReadCommand {
+function readCommand(fields: Fields, level: number): ReadCommand {
   const base = {
     id: fields.text('id', commandLimits.id, 1),
     actor: readActor(fields.fields('actor')),
     atEpochMs: fields.number('atEpochMs'),
+    level,
   }
   const kind = fields.text('kind', 32, 1) as Command['kind']
   switch (kind) {
@@ -106,15 +127,14 @@ function readCommand(fields: Fields): ReadCommand {
         secretHash: fields.text('secretHash', commandLimits.hash, 1),
         peer: readPeer(fields.fields('peer')),
         nowEpochMs: fields.number('nowEpochMs'),
+        commandLevel: fields.any('commandLevel') === undefined ? 1 : fields.number('commandLevel'),
       }
+    case 'raise-level':
+      return { ...base, kind, to: fields.number('to'), support: fields.list('support', maxMembers).map(readSupport) }
     case 'audit':
       return { ...base, kind, action: fields.text('action', commandLimits.name, 1), detail: fields.prose('detail') }
     case 'sessions':
-      return {
-        ...base,
-        kind,
-        entries: fields.list('entries', commandLimits.sessionEntries).map((item) => readSession(new Fields(item, 'entries'))),
-      }
+      return { ...base, kind, entries: readSessions(fields.any('entries')) }
     default:
       throw new FormatError(`there is no command ${JSON.stringify(kind satisfies never)}`)
   }
@@ -151,11 +171,16 @@ export function readPeer(fields: Fields): Peer {
   }
 }
 
-function readSession(fields: Fields): SessionUpdate {
-  const ttlMs = fields.number('ttlMs')
-  if (ttlMs > commandLimits.sessionTtlMs) throw new FormatError('entries: ttlMs is too large')
-  const key = fields.text('key', commandLimits.sessionKey, 1)
-  return { key, member: fields.text('member', commandLimits.name), ttlMs }
+function readSupport(value: unknown): Support {
+  const fields = new Fields(value, 'support')
+  return { id: fields.text('id', 63, 1), commandLevel: fields.number('commandLevel'), version: fields.text('version', commandLimits.name) }
+}
+
+function readSessions(block: unknown): SessionUpdate[] {
+  if (!(block instanceof Uint8Array)) throw new FormatError('command: entries are not bytes')
+  const updates: SessionUpdate[] = []
+  decodeSessions(block, sessionLimits, (update) => updates.push(update))
+  return updates
 }
 
 /** Typed access to a decoded map. Every method throws `FormatError` when the field is not what it should be. */

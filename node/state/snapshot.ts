@@ -4,10 +4,13 @@
  * same state gives the same bytes.
  */
 import type { Membership } from '../../consensus/core/types.ts'
-import { AuditLog, CommandIds, SessionEntries, stateLimits, type Fate } from './bounded.ts'
-import { encode, Fields, readPeer, readSecrets, readUser } from './command.ts'
+import { AuditLog, CommandIds, stateLimits, type Fate } from './bounded.ts'
+import { encode, Fields, readPeer, readSecrets, readUser, sessionLimits } from './command.ts'
 import { DocumentHistory, type RevisionGroup, type Splice } from './history.ts'
+import { commandLevel, LevelError } from './level.ts'
 import { decodeMsgpack, FormatError } from './msgpack.ts'
+import { decodeSessions, encodeSessions } from './session-block.ts'
+import { SessionEntries } from './session-entries.ts'
 import type { AuditEntry, ClusterSecrets, OutcomeCode, StoredUser } from './types.ts'
 
 /** Largest chunk of a snapshot, bytes. */
@@ -37,6 +40,8 @@ export interface StoredToken {
 /** Everything that the state is made of. */
 export interface Parts {
   appliedIndex: number
+  /** Highest level of commands that may be in the log (`level.ts`). */
+  level: number
   clusterId: string
   secrets: ClusterSecrets | undefined
   membership: Membership
@@ -58,6 +63,7 @@ export interface Parts {
 export function emptyParts(): Parts {
   return {
     appliedIndex: 0,
+    level: 1,
     clusterId: '',
     secrets: undefined,
     membership: { voters: [], learners: [] },
@@ -70,7 +76,7 @@ export function emptyParts(): Parts {
     audit: new AuditLog(),
     commandIds: new CommandIds(stateLimits.commandIds),
     sessionCommandIds: new CommandIds(stateLimits.commandIds),
-    sessions: new SessionEntries(),
+    sessions: new SessionEntries(stateLimits.sessions),
   }
 }
 
@@ -79,10 +85,11 @@ export function emptyParts(): Parts {
  * the state may go on meanwhile.
  */
 export function writeSnapshot(parts: Parts): Iterable<Uint8Array> {
-  const { appliedIndex, clusterId, secrets, membership, lastEpochMs, retiredGeneration, audit } = parts
+  const { appliedIndex, level, clusterId, secrets, membership, lastEpochMs, retiredGeneration, audit } = parts
   const meta = {
     format: 'haechi-state',
     version: formatVersion,
+    level,
     appliedIndex,
     clusterId,
     secrets: secrets ?? null,
@@ -99,7 +106,7 @@ export function writeSnapshot(parts: Parts): Iterable<Uint8Array> {
   const entries = audit.entries()
   const ids = parts.commandIds.entries()
   const sessionIds = parts.sessionCommandIds.entries()
-  const sessions = parts.sessions.copy()
+  const sessions = parts.sessions.freeze()
 
   function* records(): Generator<unknown[]> {
     yield ['meta', meta]
@@ -113,13 +120,20 @@ export function writeSnapshot(parts: Parts): Iterable<Uint8Array> {
     for (const entry of entries) yield ['audit', entry]
     for (const batch of batches(ids)) yield ['ids', batch.map(([id, { index, code }]) => [id, index, code])]
     for (const batch of batches(sessionIds)) yield ['session-ids', batch.map(([id, { index, code }]) => [id, index, code])]
-    for (const batch of batches(sessions)) yield ['sessions', batch.map(([key, { member, ttlMs }]) => [key, member, ttlMs])]
+    for (const batch of batches(sessions)) yield ['sessions', encodeSessions(batch)]
   }
   return { [Symbol.iterator]: () => chunks(records()) }
 }
 
-function* batches<T>(items: readonly T[]): Generator<readonly T[]> {
-  for (let at = 0; at < items.length; at += batchSize) yield items.slice(at, at + batchSize)
+function* batches<T>(items: Iterable<T>): Generator<readonly T[]> {
+  let batch: T[] = []
+  for (const item of items) {
+    batch.push(item)
+    if (batch.length < batchSize) continue
+    yield batch
+    batch = []
+  }
+  if (batch.length > 0) yield batch
 }
 
 function* chunks(records: Iterable<unknown[]>): Generator<Uint8Array> {
@@ -155,42 +169,51 @@ function* chunks(records: Iterable<unknown[]>): Generator<Uint8Array> {
   if (used > 0) yield chunk.slice(0, used)
 }
 
-/** The inverse of `writeSnapshot`. Throws when the bytes are not a whole snapshot of a known version: that is no input
- *  of a client but the cluster's own data, and there is nothing to go on with. */
-export function readSnapshot(data: Iterable<Uint8Array>): Parts {
-  const restorer = new Restorer()
-  for (const record of readRecords(data)) restorer.record(record)
-  return restorer.finish()
-}
+/**
+ * The inverse of `writeSnapshot`, piece by piece as it arrives. Its methods throw when the bytes are not a whole snapshot of
+ * a known version: that is no input of a client but the cluster's own data, and there is nothing to go on with. A `LevelError`
+ * says that it is whole but for a newer version.
+ */
+export class SnapshotReader {
+  readonly #restorer: Restorer
+  #pending: Uint8Array[] = []
+  #have = 0
+  #need = 4
+  #head = true
 
-function* readRecords(data: Iterable<Uint8Array>): Generator<readonly unknown[]> {
-  let pending: Uint8Array[] = []
-  let have = 0
-  let need = 4
-  let head = true
-  for (const chunk of data) {
-    pending.push(chunk)
-    have += chunk.length
-    while (have >= need) {
-      const all = joined(pending, have)
-      const taken = all.subarray(0, need)
-      const rest = all.subarray(need)
-      pending = [rest]
-      have = rest.length
-      if (head) {
-        need = new DataView(taken.buffer, taken.byteOffset, 4).getUint32(0)
-        if (need > maxRecordBytes) throw new FormatError(`a snapshot record of ${need} bytes`)
-        head = false
+  /** `understood`: the highest level of commands that the reader takes. */
+  constructor(understood: number = commandLevel) {
+    this.#restorer = new Restorer(understood)
+  }
+
+  /** The next bytes, cut anywhere. They may be kept. */
+  add(chunk: Uint8Array): void {
+    this.#pending.push(chunk)
+    this.#have += chunk.length
+    while (this.#have >= this.#need) {
+      const all = joined(this.#pending, this.#have)
+      const taken = all.subarray(0, this.#need)
+      const rest = all.subarray(this.#need)
+      this.#pending = [rest]
+      this.#have = rest.length
+      if (this.#head) {
+        this.#need = new DataView(taken.buffer, taken.byteOffset, 4).getUint32(0)
+        if (this.#need > maxRecordBytes) throw new FormatError(`a snapshot record of ${this.#need} bytes`)
+        this.#head = false
         continue
       }
       const record = decodeMsgpack(taken)
       if (!Array.isArray(record)) throw new FormatError('a snapshot record is not a list')
-      yield record
-      need = 4
-      head = true
+      this.#restorer.record(record)
+      this.#need = 4
+      this.#head = true
     }
   }
-  if (have > 0 || !head) throw new FormatError('the snapshot ends inside a record')
+
+  finish(): Parts {
+    if (this.#have > 0 || !this.#head) throw new FormatError('the snapshot ends inside a record')
+    return this.#restorer.finish()
+  }
 }
 
 function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
@@ -205,10 +228,15 @@ function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
 }
 
 class Restorer {
+  readonly #understood: number
   readonly #parts = emptyParts()
   readonly #groups: { first: number; base: string; splices: Splice[] }[] = []
   #records = 0
   #ended = false
+
+  constructor(understood: number) {
+    this.#understood = understood
+  }
 
   record(record: readonly unknown[]): void {
     if (this.#ended) throw new FormatError('a snapshot record after the end')
@@ -249,7 +277,8 @@ class Restorer {
         for (const [id, index, code] of record[1] as [string, number, OutcomeCode][]) parts.sessionCommandIds.add(id, fate(index, code))
         break
       case 'sessions':
-        for (const [key, member, ttlMs] of record[1] as [string, string, number][]) parts.sessions.apply({ key, member, ttlMs })
+        if (!(record[1] instanceof Uint8Array)) throw new FormatError('the sessions of the snapshot are not bytes')
+        decodeSessions(record[1], sessionLimits, (update) => parts.sessions.apply(update))
         break
       case 'end':
         if (record[1] !== this.#records) throw new FormatError(`the snapshot has ${this.#records} records instead of ${String(record[1])}`)
@@ -262,6 +291,9 @@ class Restorer {
   }
 
   #meta(fields: Fields): void {
+    // Before the format: a newer one may look different in everything but this.
+    const level = fields.any('level') === undefined ? 1 : fields.number('level')
+    if (fields.any('format') === 'haechi-state' && level > this.#understood) throw new LevelError('the snapshot', level, this.#understood)
     if (fields.any('format') !== 'haechi-state' || fields.any('version') !== formatVersion) {
       const found = `${String(fields.any('format'))} ${String(fields.any('version'))}`
       throw new FormatError(`a snapshot of format ${found}; expected haechi-state ${formatVersion}`)
@@ -269,6 +301,7 @@ class Restorer {
     const parts = this.#parts
     const membership = fields.fields('membership')
     const peers = (key: string) => membership.list(key, 1000).map((peer) => readPeer(new Fields(peer, key)))
+    parts.level = level
     parts.appliedIndex = fields.number('appliedIndex')
     parts.clusterId = fields.text('clusterId', 128)
     parts.secrets = fields.any('secrets') === null ? undefined : readSecrets(fields.fields('secrets'))

@@ -8,10 +8,12 @@ import type { ConfigurationDocument } from '../config/schema.ts'
 import { sha256Hex } from '../config/sha256.ts'
 import { validateDocument, type ValidationResult } from '../config/validate.ts'
 import type { Entry, Membership } from '../../consensus/core/types.ts'
-import { stateLimits, type SessionEntry } from './bounded.ts'
-import { decodeCommand, type ReadCommand } from './command.ts'
+import { stateLimits } from './bounded.ts'
+import { decodeCommand, type DecodeResult, type ReadCommand } from './command.ts'
+import { commandLevel, lacking, LevelError, supportText } from './level.ts'
 import { membershipChange, readMembership } from './membership.ts'
-import { emptyParts, readSnapshot, writeSnapshot, type Parts, type RevisionMeta, type StoredToken } from './snapshot.ts'
+import type { SessionEntry } from './session-entries.ts'
+import { emptyParts, SnapshotReader, writeSnapshot, type Parts, type RevisionMeta, type StoredToken } from './snapshot.ts'
 import type { Actor, AuditEntry, ClusterSecrets, Outcome, OutcomeCode, Revision, SessionUpdate, StoredUser } from './types.ts'
 
 export { encodeCommand } from './command.ts'
@@ -30,23 +32,34 @@ const ok: Verdict = { code: 'ok', detail: '' }
 
 export class ClusterState {
   readonly #parts: Parts
+  readonly #understood: number
   #document: ConfigurationDocument
   #hash: string | undefined
 
-  private constructor(parts: Parts) {
+  private constructor(parts: Parts, understood: number) {
     this.#parts = parts
+    this.#understood = understood
     const text = parts.history.newestText
     this.#document = frozen(text === '' ? emptyDocument() : (JSON.parse(text) as ConfigurationDocument))
   }
 
-  /** The state before the first entry: revision 0 with an empty document, no users. */
-  static empty(): ClusterState {
-    return new ClusterState(emptyParts())
+  /** The state before the first entry: revision 0 with an empty document, no users. `understood`: the highest level of commands
+   *  that it takes, for tests of other versions. */
+  static empty(understood: number = commandLevel): ClusterState {
+    return new ClusterState(emptyParts(), understood)
   }
 
-  /** From the chunks of `snapshot()`, however they are cut. Throws when they are damaged or of a newer version. */
-  static restore(chunks: Iterable<Uint8Array>): ClusterState {
-    return new ClusterState(readSnapshot(chunks))
+  /** From the chunks of `snapshot()`, however they are cut. Throws when they are damaged or of a newer version (`LevelError`). */
+  static restore(chunks: Iterable<Uint8Array>, understood: number = commandLevel): ClusterState {
+    const restoration = ClusterState.restoration(understood)
+    for (const chunk of chunks) restoration.add(chunk)
+    return restoration.finish()
+  }
+
+  /** The same, piece by piece: a large state comes back in many short turns. Both methods throw as `restore` does. */
+  static restoration(understood: number = commandLevel): { add(chunk: Uint8Array): void; finish(): ClusterState } {
+    const reader = new SnapshotReader(understood)
+    return { add: (chunk) => reader.add(chunk), finish: () => new ClusterState(reader.finish(), understood) }
   }
 
   /** The whole state as chunks of at most 256 KiB. Fixed at the call: entries may be applied while they are read. */
@@ -56,22 +69,42 @@ export class ClusterState {
 
   /**
    * Applies the next entry of the log. The outcome of a command (its `id` is empty when the bytes were no command), or
-   * undefined for other entries and for entries that were applied before. Throws only when entries are missing in between,
-   * which is a bug of the caller.
+   * undefined for other entries and for entries that were applied before. Throws when entries are missing in between, which is
+   * a bug of the caller; and a `LevelError`, having changed nothing, for an entry that only a newer version understands: this
+   * state has come to its end then, and will throw the same again.
    */
   apply(entry: Entry): Outcome | undefined {
     const parts = this.#parts
     if (entry.index <= parts.appliedIndex) return undefined
     if (entry.index !== parts.appliedIndex + 1) throw new Error(`entry ${entry.index} after ${parts.appliedIndex}: entries are missing`)
+    const decoded = entry.type === 'command' ? decodeCommand(entry.data, this.#understood) : undefined
+    if (decoded !== undefined) this.#assertUnderstood(entry.index, decoded)
     parts.appliedIndex = entry.index
     if (entry.type === 'membership') this.#applyMembership(entry)
-    return entry.type === 'command' ? this.#applyCommand(entry) : undefined
+    return decoded === undefined ? undefined : this.#applyCommand(entry.index, decoded)
+  }
+
+  #assertUnderstood(index: number, decoded: DecodeResult): void {
+    if (!decoded.ok) {
+      if (decoded.level !== undefined) throw new LevelError(`entry ${index} of the log`, decoded.level, this.#understood)
+      return
+    }
+    const { command } = decoded
+    // A raise that is refused is refused by every version alike.
+    if (command.kind !== 'raise-level' || command.to <= this.#understood) return
+    if (this.#parts.commandIds.get(command.id) !== undefined || this.#raiseVerdict(command).code !== 'ok') return
+    throw new LevelError(`the cluster (since entry ${index} of the log)`, command.to, this.#understood)
   }
 
   // — what was agreed on —
 
   get appliedIndex(): number {
     return this.#parts.appliedIndex
+  }
+
+  /** Highest level of commands that may be in the log (`level.ts`). */
+  get level(): number {
+    return this.#parts.level
   }
 
   /** Empty before `init`. */
@@ -151,6 +184,11 @@ export class ClusterState {
     return this.#parts.sessions.size
   }
 
+  /** Equal on nodes that have the same session entries, 16 hexadecimal digits. Kept up with each change: costs nothing to ask. */
+  get sessionsHash(): string {
+    return this.#parts.sessions.hash
+  }
+
   /** All session entries, the least recently set first. Not to be kept across `apply`. */
   sessions(): Iterable<SessionUpdate> {
     return this.#parts.sessions
@@ -190,9 +228,7 @@ export class ClusterState {
     if (change !== undefined) this.#record(entry.index, this.#parts.lastEpochMs, system, change.action, change.detail, null)
   }
 
-  #applyCommand(entry: Entry): Outcome {
-    const { index } = entry
-    const decoded = decodeCommand(entry.data)
+  #applyCommand(index: number, decoded: DecodeResult): Outcome {
     if (!decoded.ok) return { id: '', index, code: 'invalid', detail: decoded.detail, revision: this.revision }
     const { command } = decoded
     const ids = command.kind === 'sessions' ? this.#parts.sessionCommandIds : this.#parts.commandIds
@@ -209,6 +245,9 @@ export class ClusterState {
   }
 
   #execute(command: ReadCommand, index: number): Verdict {
+    if (command.level !== undefined && command.level > this.#parts.level) {
+      return { code: 'not-supported', detail: `it is of level ${command.level}, and the cluster's commands are of levels up to ${this.#parts.level} so far` }
+    }
     switch (command.kind) {
       case 'init':
         return this.#init(command, index)
@@ -224,6 +263,8 @@ export class ClusterState {
         return this.#tokenCreate(command, index)
       case 'token-consume':
         return this.#tokenConsume(command, index)
+      case 'raise-level':
+        return this.#raiseLevel(command, index)
       case 'audit':
         return this.#change(command, index, command.action, command.detail)
       case 'sessions':
@@ -256,6 +297,23 @@ export class ClusterState {
     parts.users.set(command.user.name, command.user)
     this.#addRevision(result.document, command, 'first configuration', null)
     return this.#change(command, index, 'cluster.init', `cluster ${command.clusterId}, administrator ${command.user.name}`, this.revision)
+  }
+
+  // — the level —
+
+  /** Depends on the log alone, not on what this version understands: all nodes must come to the same. */
+  #raiseVerdict(command: CommandOf<'raise-level'>): Verdict {
+    if (command.to <= this.#parts.level) return { code: 'ok', detail: `the level is ${this.#parts.level} already` }
+    const missing = lacking(this.#parts.membership, command.support, command.to)
+    return missing.length === 0 ? ok : { code: 'not-supported', detail: missing.join('; ') }
+  }
+
+  #raiseLevel(command: CommandOf<'raise-level'>, index: number): Verdict {
+    const { level } = this.#parts
+    const verdict = this.#raiseVerdict(command)
+    if (verdict.code !== 'ok' || command.to <= level) return verdict
+    this.#parts.level = command.to
+    return this.#change(command, index, 'cluster.raise-level', `level ${level} → ${command.to}\n${supportText(command.support)}`)
   }
 
   // — configuration —
@@ -377,6 +435,10 @@ export class ClusterState {
     if (token === undefined) return { code: 'token-invalid', detail: 'the join token is not known here, or was used already' }
     if (command.nowEpochMs >= token.expiresEpochMs) return { code: 'token-invalid', detail: 'the join token has expired' }
     if (token.role !== peer.role) return { code: 'token-invalid', detail: `the join token is for a ${token.role}, not for a ${peer.role}` }
+    const understood = command.commandLevel ?? 1
+    if (understood < this.#parts.level) {
+      return { code: 'not-supported', detail: `the version of ${peer.id} is too old: it understands command levels up to ${understood}, the cluster is at ${this.#parts.level}; install the cluster's version` }
+    }
     if ([...membership.voters, ...membership.learners].some((known) => known.id === peer.id)) {
       return { code: 'invalid', detail: `there is a node named ${peer.id} already` }
     }

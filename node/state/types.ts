@@ -5,6 +5,7 @@
  */
 import type { ConfigurationDocument } from '../config/schema.ts'
 import type { NodeId, Peer } from '../../consensus/core/types.ts'
+import type { Support } from './level.ts'
 
 export type UserRole = 'viewer' | 'operator' | 'administrator'
 
@@ -24,6 +25,8 @@ interface Base {
   readonly actor: Actor
   /** Wall-clock milliseconds since the epoch on the proposing node: for people, never for decisions. */
   readonly atEpochMs: number
+  /** Level of the command (`level.ts`); absent: 1. */
+  readonly level?: number
 }
 
 export type Command = Base &
@@ -35,7 +38,16 @@ export type Command = Base &
     | { readonly kind: 'user-delete'; readonly name: string }
     | { readonly kind: 'token-create'; readonly tokenId: string; readonly secretHash: string; readonly role: 'node' | 'witness'; readonly expiresEpochMs: number }
     /** One-time: succeeds for the first caller only. `nowEpochMs` is the leader-side clock of the checking node. */
-    | { readonly kind: 'token-consume'; readonly secretHash: string; readonly peer: Peer; readonly nowEpochMs: number }
+    | {
+        readonly kind: 'token-consume'
+        readonly secretHash: string
+        readonly peer: Peer
+        readonly nowEpochMs: number
+        /** Highest level that the joiner understands; absent: 1. */
+        readonly commandLevel?: number
+      }
+    /** From now on commands of levels up to `to` may be in the log. `support`: what each member has announced. */
+    | { readonly kind: 'raise-level'; readonly to: number; readonly support: readonly Support[] }
     | { readonly kind: 'audit'; readonly action: string; readonly detail: string }
     | { readonly kind: 'sessions'; readonly entries: readonly SessionUpdate[] }
   )
@@ -92,6 +104,8 @@ export interface AuditEntry {
 
 export type OutcomeCode =
   | 'ok' | 'revision-conflict' | 'not-found' | 'invalid' | 'token-invalid' | 'already-initialised' | 'last-administrator' | 'duplicate'
+  /** Some member's version does not understand it. */
+  | 'not-supported'
 export interface Outcome {
   readonly id: string
   readonly index: number

@@ -1,6 +1,6 @@
 /** Form fields bound to the draft: they show the draft's value, the problem of their field and what the draft changed. */
 import { useTranslation } from 'react-i18next'
-import { NumberInput, Select, TagsInput, TextInput } from '@mantine/core'
+import { NumberInput, Select, Switch, TagsInput, TextInput } from '@mantine/core'
 import { useEditing, useProblem } from './document.tsx'
 
 interface Bound {
@@ -63,6 +63,18 @@ function unitWidth(unit: string): number {
 export function DurationField(props: Bound & { readonly value: string; readonly onChange: (value: string) => void }) {
   const { t } = useTranslation()
   return <TextField {...props} placeholder={t('field.durationExample')} />
+}
+
+export function SwitchField(props: Bound & { readonly value: boolean; readonly onChange: (value: boolean) => void; readonly disabled?: boolean }) {
+  const { readOnly, ...bound } = useBound(props)
+  return (
+    <Switch
+      {...bound}
+      checked={props.value}
+      disabled={readOnly || props.disabled === true}
+      onChange={(event) => props.onChange(event.currentTarget.checked)}
+    />
+  )
 }
 
 export interface Choice {

@@ -146,5 +146,6 @@ export function check(document: ConfigurationDocument): Finding[] {
     integer(`${at}/maxHeadBytes`, listener.maxHeadBytes, 1024, 65536)
     integer(`${at}/maxHeaders`, listener.maxHeaders, 8, 1000)
   })
+  if (document.failover !== undefined) duration('/failover/preemptDelay', document.failover.preemptDelay)
   return found
 }

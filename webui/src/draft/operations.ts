@@ -1,5 +1,5 @@
 /** The edits that the editors make, as functions from document to document, and new objects with the defaults. Pure. */
-import type { ConfigurationDocument, HealthCheck, Listener, Member, Pool, Route, Vip } from '../../../node/api/types.ts'
+import type { ConfigurationDocument, Failover, HealthCheck, Listener, Member, Pool, Route, Vip } from '../../../node/api/types.ts'
 
 type Change = (document: ConfigurationDocument) => ConfigurationDocument
 
@@ -15,6 +15,12 @@ export const removeListener = (name: string): Change => (d) => ({ ...d, listener
 export const putVip = (vip: Vip): Change => (d) => ({ ...d, vips: [...d.vips, vip] })
 export const changeVip = (name: string, change: (vip: Vip) => Vip): Change => (d) => ({ ...d, vips: replace(d.vips, name, change) })
 export const removeVip = (name: string): Change => (d) => ({ ...d, vips: d.vips.filter((v) => v.name !== name) })
+
+/** An empty `preferredNode` is nobody: then there is nothing to say about failover. */
+export const changeFailover = (fields: Partial<Failover>): Change => ({ failover, ...d }) => {
+  const next = { ...newFailover(), ...failover, ...fields }
+  return (next.preferredNode ?? '') === '' ? d : { ...d, failover: next }
+}
 
 /** Renames a pool together with everything that names it. */
 export const renamePool = (name: string, next: string): Change => (d) => ({
@@ -57,6 +63,7 @@ export const newPool = (name: string): Pool => ({
 })
 export const newRoute = (name: string, pool: string): Route => ({ name, hosts: [], paths: [], pool })
 export const newVip = (name: string): Vip => ({ name, address: '', mode: 'active-passive', interface: '' })
+export const newFailover = (): Failover => ({ preempt: false, preemptDelay: '30s' })
 export const newListener = (name: string): Listener => ({
   name, port: 80, protocol: 'http', routes: [], requestHeadTimeout: '15s', clientKeepAlive: '60s', clientIdleTimeout: '60s',
   tunnelTimeout: '1h', maxConnections: 10000, maxHeadBytes: 65536, maxHeaders: 100, forwardedHeaders: 'replace',
@@ -79,5 +86,6 @@ export function completed(document: ConfigurationDocument): ConfigurationDocumen
       ...listener,
       routes: (listener.routes ?? []).map((route) => ({ ...newRoute(route.name, route.pool), ...route })),
     })),
+    ...(document.failover === undefined ? {} : { failover: { ...newFailover(), ...document.failover } }),
   }
 }

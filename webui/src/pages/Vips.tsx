@@ -4,7 +4,7 @@ import { useTranslation } from 'react-i18next'
 import { Anchor, SimpleGrid } from '@mantine/core'
 import { IconPlus } from '@tabler/icons-react'
 import { Link, useLocation } from 'wouter'
-import type { Vip } from '../../../node/api/types.ts'
+import type { Failover, Vip } from '../../../node/api/types.ts'
 import { useOverviewPart } from '../api/queries.ts'
 import { RoleButton } from '../display/Allowed.tsx'
 import { DataTable, type Column } from '../display/DataTable.tsx'
@@ -13,10 +13,10 @@ import { EmptyState, PageHead, Panel } from '../display/Panel.tsx'
 import { Status } from '../display/Status.tsx'
 import { Since, Unit } from '../display/Values.tsx'
 import { useEditing } from '../draft/document.tsx'
-import { ChoiceField, NumberField, TextField } from '../draft/Fields.tsx'
+import { ChoiceField, DurationField, NumberField, SwitchField, TextField } from '../draft/Fields.tsx'
 import { NameDialog } from '../draft/NameDialog.tsx'
 import { DraftMark, ObjectPage, ReadOnlyNote, WithDocument } from '../draft/ObjectPage.tsx'
-import { changeVip, freeName, newVip, putVip, removeVip, renameVip, usersOfVip } from '../draft/operations.ts'
+import { changeFailover, changeVip, freeName, newFailover, newVip, putVip, removeVip, renameVip, usersOfVip } from '../draft/operations.ts'
 
 function Holder({ name }: { readonly name: string }) {
   const { t } = useTranslation()
@@ -80,6 +80,7 @@ export function Vips() {
                 <DataTable caption={t('nav.vips')} columns={columns} rows={document.vips} rowKey={(vip) => vip.name} searchText={(vip) => `${vip.name} ${vip.address}`} minWidth={820} testId="vip-list" />
               )}
             </Panel>
+            <FailoverCard failover={document.failover ?? newFailover()} />
             <NameDialog
               opened={creating}
               title={t('vip.create')}
@@ -97,6 +98,31 @@ export function Vips() {
         )
       }}
     </WithDocument>
+  )
+}
+
+/** Which node should hold the VIPs: for all of them together, since the leader holds them. */
+function FailoverCard({ failover }: { readonly failover: Failover }) {
+  const { t } = useTranslation()
+  const { edit } = useEditing()
+  const nodes = (useOverviewPart((overview) => overview.nodes) ?? []).filter(({ role }) => role === 'node').map(({ id }) => id)
+  const preferred = failover.preferredNode ?? ''
+  const set = <K extends keyof Failover>(field: K, value: Failover[K]) => edit(`/failover/${field}`, changeFailover({ [field]: value }))
+  const choices = [
+    { value: '', label: t('failover.nobody') },
+    ...nodes.map((id) => ({ value: id, label: id })),
+    ...(preferred === '' || nodes.includes(preferred) ? [] : [{ value: preferred, label: t('failover.noSuchNode', { name: preferred }) }]),
+  ]
+  return (
+    <Panel title={t('failover.title')} note={<>{t('failover.note')} <DraftMark path="failover" /></>} testId="failover">
+      <SimpleGrid cols={{ base: 1, xs: 2, lg: 4 }} spacing="sm" verticalSpacing="sm">
+        <ChoiceField pointer="/failover/preferredNode" label={t('failover.preferred')} hint={t('failover.preferredHint')} value={preferred} choices={choices} onChange={(value) => set('preferredNode', value)} testId="failover-preferred" />
+        <SwitchField pointer="/failover/preempt" label={t('failover.preempt')} hint={t('failover.preemptHint')} value={failover.preempt} disabled={preferred === ''} onChange={(value) => set('preempt', value)} testId="failover-preempt" />
+        {preferred !== '' && failover.preempt && (
+          <DurationField pointer="/failover/preemptDelay" label={t('failover.delay')} hint={t('failover.delayHint')} value={failover.preemptDelay} onChange={(value) => set('preemptDelay', value.trim())} testId="failover-delay" />
+        )}
+      </SimpleGrid>
+    </Panel>
   )
 }
 

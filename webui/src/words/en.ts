@@ -125,6 +125,12 @@ export const en = {
     prefix: 'Prefix length', prefixHint: 'Empty: 32 for IPv4, 128 for IPv6.',
     interfaceHint: 'Empty: the interface whose subnet contains the address.', modeHint: 'One node holds it at a time.',
   },
+  failover: {
+    title: 'Failover', note: 'for all VIPs together', preferred: 'Preferred node', preferredHint: 'The first to take over when the holder fails.',
+    nobody: 'nobody: all nodes are equal', noSuchNode: '{{name}}: no such node',
+    preempt: 'Take the VIPs back', preemptHint: 'When the preferred node returns, the holder hands over to it. After a hand-over by an operator it does not.',
+    delay: 'After', delayHint: 'So long the preferred node has to have answered without a gap.',
+  },
   vipMode: { 'active-passive': 'Active-passive' },
   handOver: {
     open: 'Hand over', title: 'Hand over to another node',

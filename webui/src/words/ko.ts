@@ -123,6 +123,12 @@ export const ko: Translation = {
     prefix: '프리픽스 길이', prefixHint: '비워 두면 IPv4는 32, IPv6는 128입니다.',
     interfaceHint: '비워 두면 해당 주소의 서브넷을 가진 인터페이스를 사용합니다.', modeHint: '한 번에 한 노드가 보유합니다.',
   },
+  failover: {
+    title: '페일오버', note: '모든 VIP에 함께 적용', preferred: '우선 노드', preferredHint: '보유 노드에 장애가 나면 가장 먼저 넘겨받는 노드입니다.',
+    nobody: '없음: 모든 노드가 동등', noSuchNode: '{{name}}: 없는 노드',
+    preempt: 'VIP 되찾기', preemptHint: '우선 노드가 복구되면 보유 노드가 그 노드로 넘겨줍니다. 운영자가 절체한 뒤에는 되찾지 않습니다.',
+    delay: '대기 시간', delayHint: '우선 노드가 이 시간 동안 끊김 없이 응답해야 합니다.',
+  },
   vipMode: { 'active-passive': '액티브-패시브' },
   handOver: {
     open: '절체', title: '다른 노드로 절체',
