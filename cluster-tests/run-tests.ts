@@ -25,6 +25,14 @@ const checks: readonly Check[] = [
   { name: 'dead code', argv: [bin('knip'), '--no-progress'] },
 ]
 
+/** Whole simulated clusters: always the same seeds, then fresh ones; and whether broken code is noticed. */
+const sim = `${root}cluster-tests/sim/main.ts`
+const simulations: readonly Check[] = [
+  { name: 'sim: seeds 1 to 2000', argv: [process.execPath, sim, '--seeds', '1..2000'] },
+  { name: 'sim: two minutes of fresh seeds', argv: [process.execPath, sim, '--minutes', '2'] },
+  { name: 'sim: every mutant is caught', argv: [process.execPath, sim, '--mutants'] },
+]
+
 function capture(argv: readonly string[]): Promise<{ code: number; output: string }> {
   return new Promise((resolve) => {
     const child = spawn(argv[0]!, argv.slice(1), { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
@@ -36,12 +44,13 @@ function capture(argv: readonly string[]): Promise<{ code: number; output: strin
   })
 }
 
-async function runChecks(): Promise<void> {
-  for (const check of checks) {
+async function runChecks(some: readonly Check[]): Promise<void> {
+  for (const check of some) {
     const { code, output } = await capture(check.argv)
     if (code === 0) {
       totals.passed++
       console.log(`ok       ${check.name}`)
+      if (some === simulations) for (const line of output.trim().split('\n').slice(-2)) console.log(`           # ${line}`)
     } else {
       totals.failed++
       failures.push(check.name)
@@ -100,8 +109,9 @@ function runAva(files: readonly string[], extra: readonly string[]): Promise<voi
 
 const chosen = process.argv.slice(2).filter((argument) => argument !== '--checks-only')
 const checksOnly = process.argv.includes('--checks-only')
-if (chosen.length === 0) await runChecks()
+if (chosen.length === 0) await runChecks(checks)
 if (!checksOnly) await runAva(chosen, [])
+if (!checksOnly && chosen.length === 0) await runChecks(simulations)
 
 if (failures.length > 0) console.log(`\nFailed:\n${failures.map((name) => `  ${name}`).join('\n')}`)
 console.log('')

@@ -87,6 +87,10 @@ function lowerChild(pid: number): void {
   }
 }
 
+/** Resident memory above which pages that are only copies of files are given back, and how often that is looked at. */
+const trimAboveBytes = 80 * 1024 * 1024
+const trimEveryMs = 15_000
+
 class Heart {
   readonly #options: HeartOptions
   readonly #log: Log
@@ -158,6 +162,8 @@ class Heart {
     setInterval(() => this.#queueStatus(), statusEveryMs).unref()
     setInterval(() => this.#everyTick(), fitGossipEveryMs).unref()
     setInterval(() => this.#watchChild(), aliveEveryMs).unref()
+    const { trimWorkingSet } = await import('./working-set.ts')
+    setInterval(() => trimWorkingSet(trimAboveBytes), trimEveryMs).unref()
   }
 
   #hooks(): ConsensusHooks {
