@@ -48,6 +48,8 @@ export interface ConsensusStatus {
   readonly timing: Timing
   /** What this node announces to the others. */
   readonly versions?: Versions
+  /** Frames and requests of newer versions that were passed over since the start. */
+  readonly unknownFrames?: number
   /** Why the log cannot be written at the moment; absent when it can. Such a node neither leads nor acknowledges. */
   readonly storageError?: string
   /** Why this node cannot take part although it runs: its name belongs to another certificate. Absent when it can. */

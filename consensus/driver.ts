@@ -709,6 +709,7 @@ export class Driver implements AbortableConsensus {
       leaseRemainingMs: this.#lease === undefined ? 0 : Math.max(this.#lease.untilMs - now, 0),
       peers, membership, timing: this.#timing,
       ...(this.#network.versions === undefined ? {} : { versions: this.#network.versions }),
+      ...(this.#network.unknownFrames === undefined ? {} : { unknownFrames: this.#network.unknownFrames }),
       ...(this.#storageError === '' ? {} : { storageError: this.#storageError }),
       ...(identityError === '' ? {} : { identityError }),
     }

@@ -88,6 +88,8 @@ export interface Network {
   connected(id: NodeId): boolean
   /** What this node says of itself to others. */
   readonly versions?: Versions
+  /** Frames and requests of newer versions that were passed over so far. */
+  readonly unknownFrames?: number
   /** The protocol in use with `id`; undefined without a stream. */
   protocol?(id: NodeId): number | undefined
   /** What `id` announced last. */

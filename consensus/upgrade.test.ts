@@ -49,7 +49,6 @@ test.serial('a cluster is upgraded node by node, works mixed whoever leads, and 
 
   t.deepEqual(await leader.consensus.transfer(follower.id), { ok: true })
   await works(t, all, 'the new one leads')
-  // What only the next version asks, of the old one and through it.
   t.like(await leader.consensus.requestTransfer(leader.id), { ok: true }, 'an old follower asks the new leader')
   await works(t, all, 'the old one leads again')
 

@@ -355,7 +355,7 @@ class Child {
   }
 
   async #submit(submission: Submission): Promise<SubmitResult> {
-    if (this.#outdated !== '') return { ok: false, refusal: { ok: false, code: 'stopped', retrySafe: true, detail: this.#outdated } }
+    if (this.#outdated !== '') return { ok: false, refusal: { ok: false, code: 'not-supported', retrySafe: true, detail: this.#outdated } }
     if ((submission.level ?? 1) > this.#state.level) {
       const detail = `the cluster's commands are of levels up to ${this.#state.level} until the upgrade is finished (haechi upgrade finish)`
       return { ok: false, refusal: { ok: false, code: 'not-supported', retrySafe: true, detail } }

@@ -11,6 +11,10 @@ import test, { type ExecutionContext } from 'ava'
 import type { ClusterOverview } from './api/types.ts'
 import { request } from './cli/client.ts'
 import { initNode } from './cli/init.ts'
+import { openLog } from '../consensus/storage/level.ts'
+import { loadIdentity } from '../consensus/identity.ts'
+import { commandLevel } from './state/level.ts'
+import { encodeCommand } from './state/state.ts'
 
 const main = fileURLToPath(new URL('./cli/main.ts', import.meta.url))
 
@@ -218,4 +222,30 @@ test.serial('a linearizable read is confirmed by consensus and sees what was ack
   const read = await node.call('GET', '/config?consistency=linearizable')
   t.is(read.status, 200, JSON.stringify(read.body))
   t.is((read.body as { revision: number }).revision, 2)
+})
+
+test.serial('a node that is too old for its log stops where it does not understand it, gives up the VIPs and says what to do', async (t) => {
+  const node = await make(t)
+  const { id, clusterId } = loadIdentity(node.directory)
+  const log = await openLog(join(node.directory, 'log'), { clusterId, nodeId: id })
+  const next = commandLevel + 1
+  const data = encodeCommand({
+    kind: 'raise-level', id: 'finish', actor: { name: 'kim', from: '', node: id }, atEpochMs: 1, to: next,
+    support: [{ id, commandLevel: next, version: '9.9.9' }],
+  })
+  const index = log.lastIndex + 1
+  await log.write({ hardState: log.hardState, commitIndex: index, append: [{ index, term: log.hardState.term, type: 'command', data }] })
+  await log.close()
+  node.start()
+  const why = `upgrade this node: the cluster (since entry ${index} of the log) needs command level ${next}, this version understands levels up to ${commandLevel}`
+  await until('it says so', async () => ((await node.degraded()).startsWith(why) ? true : undefined))
+  await until('it leads', async () => ((await node.status()).quorum ? true : undefined))
+  t.true(node.log.includes(why))
+  t.notRegex(node.log, /[^t] fit to serve/)
+  t.notRegex(node.log, /the child ended/)
+  const pools = [{ name: 'p', members: [{ name: 'a', address: '127.0.0.1', port: 9 }] }]
+  const change = await node.call('PUT', '/config', { haechi: 1, pools }, { 'if-match': '"1"' })
+  t.is(change.status, 409, JSON.stringify(change.body))
+  t.like(change.body, { code: 'not-supported', detail: `Nothing was changed: ${why}.` })
+  t.is((await node.status()).nodes[0]!.report!.appliedIndex, index - 1)
 })

@@ -333,7 +333,7 @@ withBrowser('a preferred node is chosen, and nobody again; a node that is not th
     await page.getByTestId('failover-preferred').click()
     t.deepEqual(await page.getByRole('option').allInnerTexts(), ['nobody: all nodes are equal', 'haechi-1', 'haechi-2'])
     await page.getByRole('option', { name: 'haechi-2' }).click()
-    await page.getByText('Take the VIPs back').click()
+    await preempt.check()
     await page.getByTestId('failover-delay').fill('soon')
     await page.getByTestId('failover').locator('.mantine-Input-wrapper[data-error]').waitFor()
     await page.getByTestId('failover-delay').fill('45s')

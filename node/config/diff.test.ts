@@ -57,9 +57,9 @@ const cases: readonly (readonly [string, unknown, unknown, readonly string[]])[]
   ['failover without a word added', {}, { failover: {} }, ['added failover: failover added: preemption false, preemption delay 30s']],
   ['failover removed', { failover: { preferredNode: 'n1' } }, {}, ['removed failover: failover removed: preferred node n1, preemption false, preemption delay 30s']],
   ['failover changed', { failover: { preferredNode: 'n1' } }, { failover: { preempt: true, preemptDelay: '5s' } }, [
+    'removed failover/preferredNode: failover: preferred node n1 removed',
     'changed failover/preempt: failover: preemption false → true',
     'changed failover/preemptDelay: failover: preemption delay 30s → 5s',
-    'removed failover/preferredNode: failover: preferred node n1 removed',
   ]],
   ['VIPs reordered', { vips: [{ name: 'x', address: '10.0.0.1' }, { name: 'y', address: '10.0.0.2' }] }, { vips: [{ name: 'y', address: '10.0.0.2' }, { name: 'x', address: '10.0.0.1' }] }, ['changed vips: VIPs reordered']],
 ]

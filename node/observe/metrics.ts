@@ -169,6 +169,11 @@ function heartMetrics(page: Page, heart: HeartStatus): void {
       peer.lastHeardAgoMs === null ? [] : [[{ peer: peer.peer.id }, peer.lastHeardAgoMs / 1000]],
     ),
   )
+  page.counter(
+    'haechi_consensus_unknown_frames_total',
+    'What nodes of newer versions have sent that this version passed over.',
+    consensus.unknownFrames === undefined ? [] : [[{}, consensus.unknownFrames]],
+  )
   page.gauge('haechi_heart_loop_gap_seconds', 'Longest event-loop gap of the heart since its last report.', [
     [{}, heart.loopGapMs / 1000],
   ])

@@ -4,7 +4,9 @@
  * members understand the next one, and never comes down. Pure.
  *
  * How a command of level n comes into being: raise `commandLevel`, give the new kind or field that level in what proposes it
- * (`Command.level`), and let `snapshot.ts` write what is new only when the state's level says so. The rules here, the `level`
+ * (`Command.level`), and let `snapshot.ts` write what is new only when the state's level says so. What a
+ * configuration document may hold, its defaults and what is valid are a part of the level, too: `apply` validates, so a release that
+ * changes them must go by the old rules until the state's level says otherwise. The rules here, the `level`
  * field of commands and of snapshots, and `raise-level` itself are of level 1 and never change.
  */
 import type { NodeId } from '../../consensus/core/types.ts'

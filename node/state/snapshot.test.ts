@@ -19,6 +19,8 @@ const user = fc.record({
 })
 const peer = fc.record({ id: fc.constantFrom('n1', 'n2', 'n3'), role: fc.constantFrom('node', 'witness'), address: fc.constantFrom('a:1', 'b:2'), apiAddress: fc.constantFrom('', 'a:3') })
 const revision = fc.nat(12)
+/** Levels of commands: some that the log comes to, and some that it does not. */
+const understood = 3
 const body = fc.oneof(
   fc.record({ kind: fc.constant('init'), clusterId: fc.constant('c'), user, secrets: fc.constant({ sessionKey: 'k' }), document: arbitraryDocument }),
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('config-apply'), expectRevision: revision, document: fc.oneof(arbitraryDocument, fc.object({ maxDepth: 2 })), comment: fc.string() }) },
@@ -27,7 +29,8 @@ const body = fc.oneof(
   fc.record({ kind: fc.constant('user-delete'), name }),
   fc.record({ kind: fc.constant('token-create'), tokenId: name, secretHash: name, role: fc.constantFrom('node', 'witness'), expiresEpochMs: fc.nat(10) }),
   fc.record({ kind: fc.constant('token-consume'), secretHash: name, peer, nowEpochMs: fc.nat(10) }),
-  fc.record({ kind: fc.constant('audit'), action: fc.constant('a.b'), detail: fc.string({ unit: 'binary' }) }),
+  fc.record({ kind: fc.constant('raise-level'), to: fc.nat(understood), support: fc.constant(['n1', 'n2', 'n3'].map((id) => ({ id, commandLevel: 2, version: '1' }))) }),
+  fc.record({ kind: fc.constant('audit'), level: fc.integer({ min: 1, max: understood }), action: fc.constant('a.b'), detail: fc.string({ unit: 'binary' }) }),
   fc.record({ kind: fc.constant('sessions'), entries: fc.array(fc.record({ key: name, member: name, ttlMs: fc.nat(3) }), { maxLength: 4 }) }),
 )
 /** `current`: the revision is replaced by the one of the time, so that changes are made and not only refused. */
@@ -59,15 +62,15 @@ test('the same log gives the same bytes, outcomes and hash, whether or not the s
   const codes = new Set<string>()
   fc.assert(
     fc.property(fc.array(step, { minLength: 1, maxLength: 40, size: 'max' }), fc.nat(), (steps, cut) => {
-      const one = ClusterState.empty()
-      let two = ClusterState.empty()
+      const one = ClusterState.empty(understood)
+      let two = ClusterState.empty(understood)
       for (const [at, { type, data }] of steps.entries()) {
         const entry: Entry = { index: at + 1, term: 1, type, data: data(one) }
         const outcome = one.apply(entry)
         const other = two.apply(entry)
         if (outcome !== undefined) codes.add(outcome.code)
         if (JSON.stringify(outcome) !== JSON.stringify(other)) return false
-        if (at === cut % steps.length) two = ClusterState.restore([...two.snapshot()])
+        if (at === cut % steps.length) two = ClusterState.restore([...two.snapshot()], understood)
       }
       if (one.hash() !== two.hash() || bytesOf(one) !== bytesOf(two)) return false
       // What readers see is the same too.
@@ -77,7 +80,7 @@ test('the same log gives the same bytes, outcomes and hash, whether or not the s
     randomness(t, 60),
   )
   // The random commands do reach what they are meant to.
-  t.deepEqual(['already-initialised', 'duplicate', 'invalid', 'not-found', 'ok', 'revision-conflict'].filter((code) => !codes.has(code)), [])
+  t.deepEqual(['already-initialised', 'duplicate', 'invalid', 'not-found', 'not-supported', 'ok', 'revision-conflict'].filter((code) => !codes.has(code)), [])
   t.pass()
 })
 

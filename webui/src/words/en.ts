@@ -129,7 +129,7 @@ export const en = {
     title: 'Failover', note: 'for all VIPs together', preferred: 'Preferred node', preferredHint: 'The first to take over when the holder fails.',
     nobody: 'nobody: all nodes are equal', noSuchNode: '{{name}}: no such node',
     preempt: 'Take the VIPs back', preemptHint: 'When the preferred node returns, the holder hands over to it. After a hand-over by an operator it does not.',
-    delay: 'After', delayHint: 'So long the preferred node has to have answered without a gap.',
+    delay: 'Back for', delayHint: 'How long it must have answered without a gap.',
   },
   vipMode: { 'active-passive': 'Active-passive' },
   handOver: {
