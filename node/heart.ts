@@ -17,6 +17,7 @@ import { maxProductLength, spokenProtocols } from '../consensus/versions.ts'
 import type { VipManager, VipStatus } from '../vip/types.ts'
 import { Liveness, word, Words } from './fitness.ts'
 import { environmentOfChild } from './heart-settings.ts'
+import { endLeftoverChildren } from './leftover.ts'
 import { aliveEveryMs, isToHeart, Link, type HeartStatus, type LinkResult, type ToChild, type ToHeart } from './link.ts'
 import { createLog, type Log } from './observe/log.ts'
 import { ChunkQueue } from './snapshot-transfer.ts'
@@ -87,10 +88,6 @@ function lowerChild(pid: number): void {
   }
 }
 
-/** Resident memory above which pages that are only copies of files are given back, and how often that is looked at. */
-const trimAboveBytes = 80 * 1024 * 1024
-const trimEveryMs = 15_000
-
 class Heart {
   readonly #options: HeartOptions
   readonly #log: Log
@@ -158,12 +155,16 @@ class Heart {
       log: this.#log,
     })
     this.#log('info', `${this.#witness ? 'witness' : 'node'} ${this.#self} is up`)
-    if (!this.#witness) this.#startChild()
+    if (!this.#witness) {
+      const left = endLeftoverChildren(this.#options.directory)
+      if (left.length > 0) this.#log('warn', `ended what an earlier heart had left behind: ${left.join(', ')}`)
+      this.#startChild()
+    }
     setInterval(() => this.#queueStatus(), statusEveryMs).unref()
     setInterval(() => this.#everyTick(), fitGossipEveryMs).unref()
     setInterval(() => this.#watchChild(), aliveEveryMs).unref()
-    const { trimWorkingSet } = await import('./working-set.ts')
-    setInterval(() => trimWorkingSet(trimAboveBytes), trimEveryMs).unref()
+    const { keepWorkingSetSmall } = await import('./working-set.ts')
+    keepWorkingSetSmall()
   }
 
   #hooks(): ConsensusHooks {

@@ -154,6 +154,24 @@ test.serial('a heart that is killed takes its child along', async (t) => {
   t.regex(node.log, /the heart has gone: fence closed, ending/)
 })
 
+test.serial('a child that is frozen when its heart is killed is ended by the next heart', async (t) => {
+  const node = await make(t)
+  node.start()
+  await node.ready()
+  const child = (await until('the child', () => node.child()))!
+  process.kill(child, 'SIGSTOP')
+  t.teardown(() => {
+    if (lives(child)) process.kill(child, 'SIGKILL')
+  })
+  const ended = new Promise((resolve) => node.process.once('exit', resolve))
+  node.process.kill('SIGKILL')
+  await ended
+  t.true(lives(child), 'nothing else ends it')
+  node.start()
+  await until('the old child is gone', () => (lives(child) ? undefined : true))
+  t.is((await node.ready()).quorum, true)
+})
+
 test.serial('the heart is small: no command line, no compiler, nothing of its settings in the child', async (t) => {
   const node = await make(t)
   node.start()

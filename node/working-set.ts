@@ -14,6 +14,27 @@ const madvPageout = 21
 const libc = koffi.load(null)
 const madvise = libc.func('int madvise(uintptr_t address, size_t length, int advice)')
 
+/** Resident memory above which that is worth while, and by how much it must have grown since the last time, bytes. */
+const aboveBytes = 80 * 1024 * 1024
+const grownBytes = 6 * 1024 * 1024
+const everyMs = 5000
+
+/** Looks every few seconds whether there is something to give back. */
+export function keepWorkingSetSmall(): void {
+  let leastBytes = 0
+  setInterval(() => {
+    const bytes = process.memoryUsage.rss()
+    // After a trim what is in use comes back: that is the least there can be, for now.
+    leastBytes = Math.min(leastBytes, bytes)
+    if (bytes <= Math.max(aboveBytes, leastBytes + grownBytes)) return
+    trimWorkingSet(0)
+    leastBytes = Infinity
+    setTimeout(() => {
+      leastBytes = process.memoryUsage.rss()
+    }, everyMs / 2).unref()
+  }, everyMs).unref()
+}
+
 /** Trims if more than `aboveBytes` are resident. Returns whether it did. */
 export function trimWorkingSet(aboveBytes: number): boolean {
   if (process.memoryUsage.rss() <= aboveBytes) return false

@@ -12,6 +12,7 @@ import type { Consensus, JoinRequest, JoinResponse, ProposeResult } from '../../
 import { loadIdentity, signCsr } from '../../consensus/identity.ts'
 import { openConsensus } from '../../consensus/open.ts'
 import { Link, type ToHeart } from '../../node/link.ts'
+import { keepWorkingSetSmall } from '../../node/working-set.ts'
 import { closedLoop, type Summary } from './latencies.ts'
 
 /** Entries of at least this size are session batches; the puts are a few hundred bytes. */
@@ -56,6 +57,8 @@ const secret = process.argv[3]!
 /** Session entries in the replicated state at most, and bytes of one in a snapshot. */
 const sessionTable = Number(process.argv[4])
 const sessionEntryBytes = 64
+
+keepWorkingSetSmall()
 
 let consensus: Consensus | undefined
 let entries = 0
