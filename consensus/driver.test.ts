@@ -239,4 +239,12 @@ test.serial('stop hands over, and a removed node is told and then refused', asyn
   await until('it knows', () => old.logText.includes('this node was removed'))
   t.like(await follower.consensus.removePeer('nobody'), { ok: false, code: 'invalid', retrySafe: true })
   t.is(leader.consensus.status().membership.voters.length, 2)
+  // Bug: as long as its stream lasted a removed node could change, read and hand over what it is no part of any more.
+  const count = leader.calls.length
+  t.like(await old.consensus.propose(Buffer.from('from outside'), 'normal'), { ok: false })
+  t.false((await old.consensus.removePeer(follower.id)).ok)
+  t.false((await old.consensus.requestTransfer('')).ok)
+  t.false((await old.consensus.readIndex()).ok)
+  t.is(leader.calls.length, count, 'the fence was not closed')
+  t.is(leader.consensus.status().membership.voters.length, 2)
 })

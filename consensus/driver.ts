@@ -107,7 +107,7 @@ export class Driver implements AbortableConsensus {
   #tickDeferred = false
 
   #lease: Lease | undefined
-  /** The fence was closed on purpose in this term: the lease is not passed on any more (rule 4). */
+  /** The fence was closed on purpose in this term: up to it no lease is passed on any more (rule 4). */
   #withheldTerm = -1
   #transferring = false
   /** The preferred node is being handed over to; and why that last came to nothing, or empty. */
@@ -466,7 +466,7 @@ export class Driver implements AbortableConsensus {
   #publishLease(now: number): void {
     const lease = this.#raft.lease(now)
     const before = this.#lease
-    if (lease === undefined || lease.term === this.#withheldTerm) {
+    if (lease === undefined || lease.term <= this.#withheldTerm) {
       this.#lease = undefined
       if (before !== undefined) this.#hooks.lease(null)
       return
@@ -504,6 +504,10 @@ export class Driver implements AbortableConsensus {
   }
 
   async #serve(from: NodeId, request: Request): Promise<unknown> {
+    // A stream outlives a removal for a while, or comes about while no leader is known. The leader knows who may ask.
+    if (this.#raft.role === 'leader' && request.type !== 'repair' && find(this.#raft.membership, from) === undefined) {
+      return refusal('invalid', true, `${from} is no member of the cluster any more`)
+    }
     if (request.type === 'transfer') {
       if (this.#raft.role !== 'leader') return { ok: false, detail: 'leadership has just changed' }
       this.#log('info', `${from} asks to hand over${request.to === '' ? '' : ` to ${request.to}`}`)
@@ -550,7 +554,8 @@ export class Driver implements AbortableConsensus {
       try {
         await this.#hooks.closeFence()
       } catch (error) {
-        this.#withheldTerm = -1
+        // It goes on as before, unless this node is at its end.
+        if (this.#withheldTerm === term && this.#stopping === undefined) this.#withheldTerm = -1
         return { ok: false, detail: `the fence did not close: ${(error as Error).message}` }
       }
       if (this.#raft.role !== 'leader' || this.#raft.term !== term) return { ok: false, detail: 'leadership changed by itself' }

@@ -10,6 +10,8 @@ import type { Clock, Network, Timer } from './environment.ts'
 
 const timeoutMs = 3000
 const retryEveryMs = 25
+/** One question to the leader. It holds up all later ones, so its answer must not be waited for longer than any read waits. */
+const answerTimeoutMs = 1000
 /** Callers that wait on one node. */
 const maxWaiting = 16_384
 
@@ -22,6 +24,8 @@ export interface ReadsOptions {
   readonly request: Network['request']
   readonly pump: () => void
 }
+
+const noAnswer = { ok: false, detail: 'the leader did not answer in time' } as const
 
 interface Waiter {
   readonly deadlineMs: number
@@ -126,10 +130,20 @@ export class Reads {
       this.#why = `the leader ${raft.leader} is not connected`
       return undefined
     }
-    const { ok, index, detail } = ((await reply) ?? {}) as { ok?: unknown; index?: unknown; detail?: unknown }
+    const answer = await this.#inTime(reply)
+    const { ok, index, detail } = (answer ?? {}) as { ok?: unknown; index?: unknown; detail?: unknown }
     if (ok === true && typeof index === 'number' && Number.isSafeInteger(index) && index >= 0) return index
     this.#why = typeof detail === 'string' ? detail : `the connection to ${raft.leader} broke`
     return undefined
+  }
+
+  async #inTime(reply: Promise<unknown>): Promise<unknown> {
+    const { clock } = this.#options
+    const { promise, resolve } = Promise.withResolvers<unknown>()
+    const timer = clock.after(answerTimeoutMs, () => resolve(noAnswer))
+    const answer = await Promise.race([reply, promise])
+    clock.cancel(timer)
+    return answer
   }
 
   #again(waiters: readonly Waiter[]): void {

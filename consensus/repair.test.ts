@@ -13,15 +13,22 @@ import { assertInOrder, Cluster, digest, Member, text, until } from './test-clus
 type Damage = (directory: string) => Promise<void>
 
 /** Changes one bit of a stored value. */
-function flip(key: Buffer): Damage {
+function flip(key?: Buffer): Damage {
   return async (directory) => {
     const db = new ClassicLevel<Buffer, Buffer>(join(directory, 'log'), { keyEncoding: 'buffer', valueEncoding: 'buffer', createIfMissing: false, compression: false })
     await db.open()
-    const value = Buffer.from((await db.get(key))!)
+    const at = key ?? (await rowOfEntries(db))
+    const value = Buffer.from((await db.get(at))!)
     value[value.length - 1]! ^= 4
-    await db.put(key, value, { sync: true })
+    await db.put(at, value, { sync: true })
     await db.close()
   }
+}
+
+/** The last but one: it is neither the first nor the end of the log. */
+async function rowOfEntries(db: ClassicLevel<Buffer, Buffer>): Promise<Buffer> {
+  const keys = await db.keys({ gte: entryKey(0), lte: entryKey(Number.MAX_SAFE_INTEGER) }).all()
+  return keys.at(-2)!
 }
 
 const file = (pattern: RegExp, change: (content: Buffer) => Buffer | undefined): Damage => async (directory) => {
@@ -33,13 +40,13 @@ const file = (pattern: RegExp, change: (content: Buffer) => Buffer | undefined):
 }
 
 const damages: Readonly<Record<string, Damage>> = {
-  'a log entry': flip(entryKey(3)),
+  'a log entry': flip(),
   'the record of term and vote': flip(stateKey),
   'the owner record': flip(ownerKey),
   'an entry is missing': async (directory) => {
     const db = new ClassicLevel<Buffer, Buffer>(join(directory, 'log'), { keyEncoding: 'buffer', valueEncoding: 'buffer', compression: false })
     await db.open()
-    await db.del(entryKey(4))
+    await db.del(await rowOfEntries(db))
     await db.close()
   },
   'the manifest of LevelDB': file(/^MANIFEST-/, (content) => content.subarray(0, 10)),
@@ -143,7 +150,7 @@ test.serial('without a majority of the others it waits and says so, counts for n
   const [a, b, c] = ['a', 'b', 'c'].map((id) => cluster.get(id)) as [Member, Member, Member]
   await c.consensus.abort()
   await b.consensus.abort()
-  await flip(entryKey(3))(c.directory)
+  await flip()(c.directory)
   const crash = new AbortController()
   const opening = c.open({}, crash.signal)
   await until('a looks for votes', () => a.consensus.status().role === 'pre-candidate')

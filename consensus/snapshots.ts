@@ -21,6 +21,8 @@ const trailingBytes = 16 * 1024 * 1024
  */
 const minLogCost = 8 * 1024 * 1024
 const maxLogCost = 64 * 1024 * 1024
+/** Between two snapshots, unless the log has reached the upper bound: a flood of small entries wants one several times a second. */
+const restMs = 2000
 /** What an entry costs beside its bytes. */
 const entryCost = 420
 /** A witness asks its leader for a snapshot at most this often. */
@@ -67,6 +69,7 @@ export class Snapshots {
   readonly #outgoing = new Map<NodeId, { readonly index: number; untilMs: number }>()
   #requestedMs = -Infinity
   #storing = false
+  #storedMs = -Infinity
   #stopped = false
 
   constructor(options: SnapshotsOptions) {
@@ -249,6 +252,7 @@ export class Snapshots {
     const covered = snapshot?.index ?? 0
     if (this.#storing || reached <= covered) return false
     const cost = this.#storage.bytesSinceSnapshot + entryCost * (reached - covered)
+    if (cost <= maxLogCost && this.#options.clock.now() - this.#storedMs < restMs) return false
     return cost > Math.min(Math.max(minLogCost, (snapshot?.bytes ?? 0) / 2), maxLogCost)
   }
 
@@ -279,6 +283,7 @@ export class Snapshots {
       throw error
     } finally {
       this.#storing = false
+      this.#storedMs = this.#options.clock.now()
     }
   }
 

@@ -7,7 +7,7 @@
  * to be committed is, and what it was told to be safe to repeat is not; no read is older than what was known before it.
  */
 import type { Entry, Message, NodeId, SnapshotMeta } from '../../consensus/core/types.ts'
-import { decodeEntry, decodeState, type StateRecord } from '../../consensus/storage/records.ts'
+import { decodeRun, decodeState, type StateRecord } from '../../consensus/storage/records.ts'
 import type { Operation } from '../../consensus/storage/store.ts'
 import type { Host, SimulatedCluster } from './cluster.ts'
 
@@ -84,7 +84,7 @@ export class Checks {
     for (const operation of operations) {
       if (operation.type === 'del') continue
       const kind = operation.key[0]
-      if (kind === 0x65) this.#entryWritten(host, decodeEntry(operation.key, operation.value))
+      if (kind === 0x65) for (const entry of decodeRun(operation.key, operation.value)) this.#entryWritten(host, entry)
       else if (kind === 0x73) this.#stateWritten(host, disk, decodeState(operation.value))
     }
   }

@@ -3,7 +3,7 @@
  * record that was damaged or that sits in the wrong place is noticed. Pure but for the checksum function.
  *
  *     s            state: sequence, term, vote, log bounds, commit index — one record, rewritten with every write
- *     e + u64      log entry at that index (big-endian, so that the order of keys is the order of the log)
+ *     e + u64      a run of log entries, from that index on (big-endian, so that the order of keys is the order of the log)
  *     p            which snapshot is current
  *     d            which snapshot is being received
  *     o            owner: cluster and node to which this log belongs
@@ -14,7 +14,8 @@
 import { Buffer } from 'node:buffer'
 import { crc32 } from 'node:zlib'
 import { isMembership } from '../core/membership.ts'
-import type { Entry, EntryType, HardState, SnapshotMeta } from '../core/types.ts'
+import type { Entry, HardState, SnapshotMeta } from '../core/types.ts'
+import { packEntries, unpackEntries } from '../entries.ts'
 
 /** Everything about the log that changes with a write, except the entries. */
 export interface StateRecord {
@@ -85,10 +86,8 @@ export const snapshotKey = Buffer.from('p')
 export const draftKey = Buffer.from('d')
 export const ownerKey = Buffer.from('o')
 
-const entryTypes: readonly EntryType[] = ['noop', 'command', 'membership']
 const formatVersion = 1
-/** crc32, term, type. */
-const entryHeadBytes = 4 + 8 + 1
+const checksumBytes = 4
 /** crc32, length. */
 const chunkHeadBytes = 4 + 4
 const stateHeadBytes = 4 + 1 + 6 * 8 + 1
@@ -106,21 +105,18 @@ export function indexOfKey(key: Uint8Array): number {
   return view.readUInt32BE(1) * 2 ** 32 + view.readUInt32BE(5)
 }
 
-export function encodeEntry(entry: Entry, key: Buffer): Buffer {
-  const value = Buffer.allocUnsafe(entryHeadBytes + entry.data.length)
-  writeNumber(value, entry.term, 4)
-  value[12] = entryTypes.indexOf(entry.type)
-  value.set(entry.data, entryHeadBytes)
-  return seal(key, value)
+/** Entries that follow on each other, with the key of the first. */
+export function encodeRun(entries: readonly Entry[], key: Buffer): Buffer {
+  return seal(key, packEntries(entries, checksumBytes))
 }
 
 /** Throws `StorageError` when damaged. */
-export function decodeEntry(key: Uint8Array, value: Uint8Array): Entry {
+export function decodeRun(key: Uint8Array, value: Uint8Array): Entry[] {
   const index = indexOfKey(key)
-  const view = open(key, value, entryHeadBytes, `log entry ${index}`)
-  const type = entryTypes[view[12]!]
-  if (type === undefined) throw new StorageError(`log entry ${index} has an unknown type ${view[12]}`, 'unusable')
-  return { index, term: readNumber(view, 4), type, data: view.subarray(entryHeadBytes) }
+  const view = open(key, value, checksumBytes, `log entry ${index}`)
+  const entries = unpackEntries(view, index, checksumBytes)
+  if (entries === undefined || entries.length === 0) throw new StorageError(`log entry ${index} is not understood`, 'unusable')
+  return entries
 }
 
 export function encodeState(state: StateRecord): Buffer {

@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { ClassicLevel } from 'classic-level'
+import fc from 'fast-check'
 import { encodeMembership } from '../core/membership.ts'
 import type { Entry, Membership } from '../core/types.ts'
-import { chunkOffset, decodeEntry, draftKey, encodeEntry, entryKey, maxChunkBytes, snapshotKey, stateKey } from './records.ts'
+import { chunkOffset, decodeRun, draftKey, encodeRun, entryKey, maxChunkBytes, snapshotKey, stateKey } from './records.ts'
 import { createLog, openLog } from './level.ts'
 import { StorageError, type LogStorage } from './storage.ts'
 
@@ -114,7 +115,7 @@ const damages: readonly [string, RegExp, (db: ClassicLevel<Uint8Array, Uint8Arra
   ['an entry in another one\'s place', /log entry 5 is damaged/, async (db) => db.put(entryKey(5), (await db.get(entryKey(6)))!)],
   ['a missing entry', /log entry 5 is missing/, (db) => db.del(entryKey(5))],
   ['a missing end', /ends at 9, but 10 was recorded/, (db) => db.del(entryKey(10))],
-  ['an entry beyond the end', /11 lies beyond the recorded end 10/, (db) => db.put(entryKey(11), encodeEntry(entry(11), entryKey(11)))],
+  ['an entry beyond the end', /11 lies beyond the recorded end 10/, (db) => db.put(entryKey(11), encodeRun([entry(11)], entryKey(11)))],
   ['a flipped bit in term and vote', /term and vote is damaged/, (db) => flip(db, stateKey, 20)],
   ['a changed vote', /term and vote is damaged/, (db) => flip(db, stateKey, -1)],
   ['no record of term and vote', /term and vote is missing/, (db) => db.del(stateKey)],
@@ -132,7 +133,7 @@ const damages: readonly [string, RegExp, (db: ClassicLevel<Uint8Array, Uint8Arra
 for (const [what, error, change] of damages) {
   test(`refused: ${what}`, async (t) => {
     const { path, storage } = await fresh(t)
-    await storage.write({ hardState: { term: 1, vote: 'n' }, append: entries(1, 10), commitIndex: 10 })
+    for (const each of entries(1, 10)) await storage.write({ hardState: { term: 1, vote: 'n' }, append: [each], commitIndex: 10 })
     const draft = storage.beginSnapshot()
     await draft.write(Buffer.alloc(600_000, 1))
     await draft.finish()
@@ -312,9 +313,63 @@ test('a draft whose record is damaged is dropped, the log is not', async (t) => 
 })
 
 test('a record names its index, so that a swapped one is noticed', (t) => {
-  const value = encodeEntry(entry(7), entryKey(7))
-  t.deepEqual(plain([decodeEntry(entryKey(7), value)]), plain([entry(7)]))
-  t.throws(() => decodeEntry(entryKey(8), value), { instanceOf: StorageError })
+  const value = encodeRun([entry(7), entry(8)], entryKey(7))
+  t.deepEqual(plain(decodeRun(entryKey(7), value)), plain([entry(7), entry(8)]))
+  t.throws(() => decodeRun(entryKey(8), value), { instanceOf: StorageError })
   const far = 2 ** 40 + 3
-  t.is(decodeEntry(entryKey(far), encodeEntry(entry(far, 2 ** 35), entryKey(far))).term, 2 ** 35)
+  t.is(decodeRun(entryKey(far), encodeRun([entry(far, 2 ** 35)], entryKey(far)))[0]!.term, 2 ** 35)
+})
+
+test('entries that were written together: cut, compacted, replaced and read like single ones', async (t) => {
+  const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e6))
+  t.log(`replay: SEED=${seed} ava consensus/storage/storage.test.ts`)
+  const random = fc.sample(fc.infiniteStream(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })), { seed, numRuns: 1 })[0]!
+  const number = (low: number, high: number) => low + Math.floor((random.next().value as number) * (high - low + 1))
+  const { path, storage: first } = await fresh(t)
+  let storage = first
+  t.teardown(() => storage.close())
+  /** The log as it should be: `model[i]` has the index `base + 1 + i`. */
+  let model: Entry[] = []
+  let base = 0
+  let term = 1
+  const end = () => base + model.length
+  for (let step = 0; step < 120; step += 1) {
+    const choice = number(1, 10)
+    if (choice <= 6) {
+      if (choice <= 2) term += 1
+      const from = choice <= 2 ? number(base + 1, end() + 1) : end() + 1
+      const count = number(1, number(0, 1) === 0 ? 4 : 300)
+      // Some are so large that they need rows of their own.
+      const append = Array.from({ length: count }, (_, at) => entry(from + at, term, 'x'.repeat(number(0, 20) === 0 && count < 5 ? 200_000 : number(0, 30))))
+      await storage.write({ hardState: { term, vote: '' }, append, commitIndex: base })
+      model = [...model.slice(0, from - base - 1), ...append]
+    } else if (choice <= 8 && model.length > 2) {
+      const at = number(base + 1, end())
+      const draft = storage.beginSnapshot()
+      await draft.write(Buffer.from(`state at ${at}`))
+      await draft.finish()
+      const meta = { index: at, term: model[at - base - 1]!.term, membership: membershipOf('n'), bytes: draft.bytes }
+      if (choice === 7) {
+        if (at > (storage.snapshot?.index ?? 0)) await storage.adoptSnapshot(draft, meta, { replaceLog: false })
+        else await draft.abort()
+        const through = number(base, storage.snapshot!.index)
+        await storage.compact(through)
+        model = model.slice(through - base)
+        base = through
+      } else if (at > (storage.snapshot?.index ?? 0)) {
+        await storage.adoptSnapshot(draft, meta, { replaceLog: true })
+        model = []
+        base = at
+      } else await draft.abort()
+    } else {
+      await storage.close()
+      storage = await openLog(path, owner)
+      t.is(storage.takeLoaded().length, model.length)
+    }
+    t.is(storage.firstIndex, base + 1)
+    t.is(storage.lastIndex, end())
+    const from = number(base + 1, Math.max(end(), base + 1))
+    const to = number(from, from + 400)
+    t.deepEqual(plain(await storage.read(from, to, Infinity)), plain(model.slice(from - base - 1, to - base)), `step ${step}`)
+  }
 })

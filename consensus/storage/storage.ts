@@ -9,8 +9,8 @@ import { decodeMembership, emptyMembership } from '../core/membership.ts'
 import type { Entry, EntryType, HardState, Membership, SnapshotMeta } from '../core/types.ts'
 import type { DraftRecord, OwnerRecord, SnapshotIdentity, SnapshotRecord, StateRecord } from './records.ts'
 import {
-  decodeDraft, decodeEntry, decodeOwner, decodeSnapshot, decodeState, draftKey, encodeDraft, encodeEntry, encodeOwner,
-  encodeSnapshot, encodeState, entryKey, ownerKey, snapshotKey, stateKey, StorageError,
+  decodeDraft, decodeOwner, decodeRun, decodeSnapshot, decodeState, draftKey, encodeDraft, encodeOwner, encodeRun,
+  encodeSnapshot, encodeState, entryKey, indexOfKey, ownerKey, snapshotKey, stateKey, StorageError,
 } from './records.ts'
 import { Draft, readChunks, type SnapshotDraft } from './snapshot-file.ts'
 import type { OpenStore, Operation, Store } from './store.ts'
@@ -46,6 +46,10 @@ export interface SnapshotReading {
   close(): void
 }
 
+/** Entries that are written together share a row, up to this. One checksum and one key for all of them: see README.md. */
+const maxRunEntries = 256
+const maxRunBytes = 256 * 1024
+
 export class LogStorage {
   readonly #open: OpenStore
   readonly #owner: OwnerRecord
@@ -53,6 +57,8 @@ export class LogStorage {
   #store: Store
   #state: StateRecord
   #snapshot: SnapshotRecord | undefined
+  /** First indices of the rows that hold the log, ascending. The first row may begin before the log does. */
+  #runs: number[] = []
   /** Membership entries that the log holds, ascending. */
   #memberships: { readonly index: number; readonly membership: Membership }[] = []
   #loaded: StoredEntryInfo[] = []
@@ -78,10 +84,7 @@ export class LogStorage {
   /** Fills an empty store with a new log that starts with `entries` (index 1, 2, …). */
   static async create(store: Store, owner: OwnerRecord, hardState: HardState, entries: readonly Entry[]): Promise<void> {
     const operations: Operation[] = [{ type: 'put', key: ownerKey, value: encodeOwner(owner) }]
-    for (const entry of entries) {
-      const key = entryKey(entry.index)
-      operations.push({ type: 'put', key, value: encodeEntry(entry, key) })
-    }
+    for (const entry of entries) operations.push(putRun([entry]))
     const state = { sequence: 1, hardState, baseIndex: 0, baseTerm: 0, lastIndex: entries.length, commitIndex: 0 }
     operations.push({ type: 'put', key: stateKey, value: encodeState(state) })
     await store.write(operations)
@@ -146,19 +149,30 @@ export class LogStorage {
       const { append } = write
       const operations: Operation[] = []
       let { lastIndex } = this.#state
+      let kept = 0
+      const begun: number[] = []
       const first = append[0]
       if (first !== undefined) {
         if (first.index > lastIndex + 1 || first.index <= this.#state.baseIndex) {
           throw new StorageError(`entry ${first.index} does not follow on a log of ${this.firstIndex} to ${lastIndex}`)
         }
+        kept = this.#runAt(first.index)
+        const begin = this.#runs[kept]
+        if (begin !== undefined && begin < first.index && first.index <= lastIndex) {
+          // The row goes on beyond what stays: it is written again without that.
+          operations.push(putRun((await this.#readRun(begin)).slice(0, first.index - begin)))
+        }
+        if (begin !== undefined && begin < first.index) kept += 1
+        for (const gone of this.#runs.slice(kept)) operations.push({ type: 'del', key: entryKey(gone) })
         let index = first.index
         for (const entry of append) {
           if (entry.index !== index) throw new StorageError(`entry ${entry.index} where ${index} was due`)
-          const key = entryKey(index)
-          operations.push({ type: 'put', key, value: encodeEntry(entry, key) })
           index += 1
         }
-        for (let gone = index; gone <= lastIndex; gone += 1) operations.push({ type: 'del', key: entryKey(gone) })
+        for (const run of runsOf(append)) {
+          operations.push(putRun(run))
+          begun.push(run[0]!.index)
+        }
         lastIndex = index - 1
       }
       const state: StateRecord = {
@@ -172,6 +186,8 @@ export class LogStorage {
       await this.#commit(operations)
       this.#state = state
       if (first === undefined) return
+      this.#runs.length = kept
+      this.#runs.push(...begun)
       this.#forgetMemberships(first.index)
       for (const entry of append) {
         this.#logBytes += entry.data.length
@@ -190,8 +206,7 @@ export class LogStorage {
       const operations: Operation[] = [{ type: 'put', key: ownerKey, value: encodeOwner({ ...this.#owner, generation }) }]
       entries.forEach((entry, at) => {
         if (entry.index !== lastIndex + 1 + at) throw new Error(`storage: entry ${entry.index} does not follow on ${lastIndex + at}`)
-        const key = entryKey(entry.index)
-        operations.push({ type: 'put', key, value: encodeEntry(entry, key) })
+        operations.push(putRun([entry]))
       })
       const state: StateRecord = {
         ...this.#state, sequence: this.#state.sequence + 1, hardState, lastIndex: lastIndex + entries.length,
@@ -200,6 +215,7 @@ export class LogStorage {
       await this.#commit(operations)
       this.#state = state
       this.#generation = generation
+      for (const { index } of entries) this.#runs.push(index)
       for (const entry of entries) if (entry.type === 'membership') this.#rememberMembership(entry)
     })
   }
@@ -213,25 +229,49 @@ export class LogStorage {
     if (from > to || from < this.firstIndex) return entries
     if (this.#broken) await this.#exclusive(() => Promise.resolve())
     let bytes = 0
-    const rows = this.#store.rows({ from: entryKey(from), to: entryKey(to) })
+    const begin = this.#runs[this.#runAt(from)]
+    if (begin === undefined) return entries
+    const rows = this.#store.rows({ from: entryKey(begin), to: entryKey(to) })
     try {
       for (;;) {
         const some = await rows.next(256)
         if (some.length === 0) return entries
         for (const [key, value] of some) {
-          const entry = decodeEntry(key, value)
-          if (entry.index !== from + entries.length) {
-            if (entries.length === 0) return entries // Compacted meanwhile.
-            throw new StorageError(`log entry ${from + entries.length} is missing`)
+          for (const entry of decodeRun(key, value)) {
+            if (entry.index < from) continue
+            if (entry.index > to) return entries
+            if (entry.index !== from + entries.length) {
+              if (entries.length === 0) return entries // Compacted meanwhile.
+              throw new StorageError(`log entry ${from + entries.length} is missing`)
+            }
+            bytes += entry.data.length
+            if (entries.length > 0 && bytes > maxBytes) return entries
+            entries.push(entry)
           }
-          bytes += entry.data.length
-          if (entries.length > 0 && bytes > maxBytes) return entries
-          entries.push(entry)
         }
       }
     } finally {
       await rows.close()
     }
+  }
+
+  /** Which row holds `index`, if the log does: the last one that does not begin behind it; 0 when there is none. */
+  #runAt(index: number): number {
+    let low = 0
+    let high = this.#runs.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.#runs[middle]! <= index) low = middle + 1
+      else high = middle
+    }
+    return Math.max(low - 1, 0)
+  }
+
+  async #readRun(begin: number): Promise<Entry[]> {
+    const key = entryKey(begin)
+    const value = await this.#store.get(key)
+    if (value === undefined) throw new StorageError(`log entry ${begin} is missing`)
+    return decodeRun(key, value)
   }
 
   // — snapshots —
@@ -294,7 +334,8 @@ export class LogStorage {
       const operations: Operation[] = [{ type: 'put', key: snapshotKey, value: encodeSnapshot(record) }]
       let state: StateRecord = { ...this.#state, sequence: this.#state.sequence + 1 }
       if (how.replaceLog) {
-        for (let gone = meta.index + 1; gone <= state.lastIndex; gone += 1) operations.push({ type: 'del', key: entryKey(gone) })
+        // What ends behind the snapshot must be gone in the same moment; the rest may go later.
+        for (const gone of this.#runs.slice(this.#runAt(meta.index + 1))) operations.push({ type: 'del', key: entryKey(gone) })
         state = {
           ...state, hardState: how.hardState ?? state.hardState,
           baseIndex: meta.index, baseTerm: meta.term, lastIndex: meta.index, commitIndex: Math.max(meta.index, 0),
@@ -308,13 +349,14 @@ export class LogStorage {
       if (received) operations.push({ type: 'del', key: draftKey })
       await this.#commit(operations)
       if (received) this.#draft = undefined
-      const previousFirst = this.firstIndex
       this.#state = state
       this.#snapshot = record
       if (how.replaceLog) {
         this.#memberships = []
         this.#logBytesAtSnapshot = this.#logBytes
-        if (previousFirst <= meta.index) await this.#clear(entryKey(previousFirst), entryKey(meta.index))
+        const first = this.#runs[0]
+        this.#runs = []
+        if (first !== undefined && first <= meta.index) await this.#clear(entryKey(first), entryKey(meta.index))
       } else {
         this.#logBytesAtSnapshot = logBytesAtStart
       }
@@ -329,15 +371,19 @@ export class LogStorage {
       if (through <= baseIndex) return
       const covered = this.#snapshot?.meta.index ?? 0
       if (through > covered || through > lastIndex) throw new StorageError(`compaction to ${through} with a snapshot at ${covered}`)
-      const key = entryKey(through)
-      const value = await this.#store.get(key)
-      if (value === undefined) throw new StorageError(`log entry ${through} is missing`)
-      const baseTerm = decodeEntry(key, value).term
+      const at = this.#runAt(through)
+      const begin = this.#runs[at]
+      const base = begin === undefined || begin > through ? undefined : (await this.#readRun(begin))[through - begin]
+      if (base === undefined) throw new StorageError(`log entry ${through} is missing`)
+      const baseTerm = base.term
       const state: StateRecord = { ...this.#state, sequence: this.#state.sequence + 1, baseIndex: through, baseTerm }
       await this.#commit([{ type: 'put', key: stateKey, value: encodeState(state) }])
       this.#state = state
       this.#memberships = this.#memberships.filter(({ index }) => index > through)
-      await this.#clear(entryKey(baseIndex + 1), key)
+      // A row that goes on behind `through` stays as it is.
+      const next = this.#runs[at + 1] ?? lastIndex + 1
+      const gone = this.#runs.splice(0, next === through + 1 ? at + 1 : at)
+      if (gone.length > 0) await this.#clear(entryKey(gone[0]!), entryKey(gone.at(-1)!))
     })
   }
 
@@ -432,26 +478,47 @@ export class LogStorage {
     let term = baseTerm
     let bytes = 0
     let bytesAfterSnapshot = 0
-    for await (const [key, value] of eachRow(this.#store, entryKey(baseIndex + 1), entryKey(Number.MAX_SAFE_INTEGER))) {
-      const entry = decodeEntry(key, value)
-      if (entry.index !== due) throw new StorageError(`log entry ${due} is missing`)
-      if (entry.index > lastIndex) throw new StorageError(`log entry ${entry.index} lies beyond the recorded end ${lastIndex}`)
-      if (entry.term < term) throw new StorageError(`log entry ${entry.index} has term ${entry.term} after term ${term}`)
-      term = entry.term
-      due += 1
-      bytes += entry.data.length
-      if (entry.index > covered) bytesAfterSnapshot += entry.data.length
-      const isMembership = entry.type === 'membership'
-      if (isMembership) this.#rememberMembership(entry)
-      const info = { index: entry.index, term: entry.term, type: entry.type, bytes: entry.data.length }
-      this.#loaded.push(isMembership ? { ...info, data: entry.data } : info)
+    this.#runs = []
+    const take = (key: Uint8Array, value: Uint8Array) => {
+      this.#runs.push(indexOfKey(key))
+      for (const entry of decodeRun(key, value)) {
+        if (entry.index <= baseIndex) continue
+        if (entry.index !== due) throw new StorageError(`log entry ${due} is missing`)
+        if (entry.index > lastIndex) throw new StorageError(`log entry ${entry.index} lies beyond the recorded end ${lastIndex}`)
+        if (entry.term < term) throw new StorageError(`log entry ${entry.index} has term ${entry.term} after term ${term}`)
+        term = entry.term
+        due += 1
+        bytes += entry.data.length
+        if (entry.index > covered) bytesAfterSnapshot += entry.data.length
+        const isMembership = entry.type === 'membership'
+        if (isMembership) this.#rememberMembership(entry)
+        const info = { index: entry.index, term: entry.term, type: entry.type, bytes: entry.data.length }
+        this.#loaded.push(isMembership ? { ...info, data: entry.data } : info)
+      }
+    }
+    // A row that begins before the log does may reach into it, or be what an interrupted compaction left behind: the next
+    // one tells.
+    let before: readonly [key: Uint8Array, value: Uint8Array] | undefined
+    const leftover: number[] = []
+    for await (const row of eachRow(this.#store, entryKey(0), entryKey(Number.MAX_SAFE_INTEGER))) {
+      const begin = indexOfKey(row[0])
+      if (before !== undefined) {
+        if (begin <= baseIndex + 1) leftover.push(indexOfKey(before[0]))
+        else take(...before)
+        before = undefined
+      }
+      if (begin <= baseIndex) before = row
+      else take(...row)
+    }
+    if (before !== undefined) {
+      if (lastIndex === baseIndex) leftover.push(indexOfKey(before[0]))
+      else take(...before)
     }
     if (due !== lastIndex + 1) throw new StorageError(`the log ends at ${due - 1}, but ${lastIndex} was recorded as its end`)
     if (term > hardState.term) throw new StorageError(`the log has term ${term}, but the recorded term is ${hardState.term}`)
     this.#logBytes = bytes
     this.#logBytesAtSnapshot = bytes - bytesAfterSnapshot
-    // What an interrupted compaction left behind.
-    if (baseIndex > 0) await this.#clear(entryKey(0), entryKey(baseIndex))
+    if (leftover.length > 0) await this.#clear(entryKey(leftover[0]!), entryKey(leftover.at(-1)!))
   }
 
   async #loadSnapshot(): Promise<void> {
@@ -509,6 +576,29 @@ export class LogStorage {
       // The next start does it again.
     }
   }
+}
+
+function putRun(entries: readonly Entry[]): Operation {
+  const key = entryKey(entries[0]!.index)
+  return { type: 'put', key, value: encodeRun(entries, key) }
+}
+
+/** Cut into what fits a row each. */
+function runsOf(entries: readonly Entry[]): Entry[][] {
+  const runs: Entry[][] = []
+  let run: Entry[] = []
+  let bytes = 0
+  for (const entry of entries) {
+    if (run.length === maxRunEntries || (run.length > 0 && bytes + entry.data.length > maxRunBytes)) {
+      runs.push(run)
+      run = []
+      bytes = 0
+    }
+    run.push(entry)
+    bytes += entry.data.length
+  }
+  if (run.length > 0) runs.push(run)
+  return runs
 }
 
 async function* eachRow(store: Store, from: Uint8Array, to: Uint8Array): AsyncGenerator<readonly [Uint8Array, Uint8Array]> {

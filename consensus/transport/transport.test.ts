@@ -1,4 +1,5 @@
 /** Two and three transports on loopback: mutual TLS, who may connect, datagrams and their fallback, snapshots. */
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { WebSocket } from 'ws'
@@ -149,6 +150,42 @@ test.serial('a stream that breaks comes back, and what was asked on it is answer
     a.transport.send(heartbeat('a', 'b', (sequence += 1)))
     return again.messages.length > 0
   })
+})
+
+test.serial('bug: what was asked on a stream that died unnoticed, while another took its place, was never answered', async (t) => {
+  const authority = await createAuthority(clusterId)
+  const [a, b] = [await new Node('a').open(t, authority), await new Node('b').open(t, authority)]
+  for (const node of [a, b]) node.members = new Set(['a', 'b'])
+  // Between them: a way that swallows what b sends, and that a has hung up, on every connection made so far.
+  const ways: { swallows: boolean }[] = []
+  const sockets = new Set<Socket>()
+  const between = createServer((near) => {
+    const way = { swallows: false }
+    ways.push(way)
+    const far = connect(b.transport.port, '127.0.0.1')
+    for (const socket of [near, far]) sockets.add(socket.on('error', () => undefined))
+    near.on('data', (data) => far.write(data)).on('close', () => way.swallows || far.destroy())
+    far.on('data', (data) => way.swallows || near.write(data)).on('close', () => near.destroy())
+  })
+  await new Promise<void>((resolve) => between.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => {
+    between.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  a.transport.setPeers([{ ...b.peer, address: `127.0.0.1:${(between.address() as AddressInfo).port}` }])
+  await until('they are connected', () => connected(a, b))
+  for (const way of ways) way.swallows = true
+  let answered = false
+  const asked = b.transport.request('a', { type: 'read-index' })
+  t.not(asked, 'not-sent')
+  void (asked as Promise<unknown>).then((reply) => {
+    t.is(reply, undefined, 'it is not known what became of it')
+    answered = true
+  })
+  await until('a has made another stream', () => ways.length > 1 && connected(a, b))
+  await until('it is answered', () => answered)
+  t.true(connected(a, b))
+  t.deepEqual(await b.transport.request('a', { type: 'read-index' }), { from: 'b', type: 'read-index' })
 })
 
 test.serial('strangers, impostors and removed members get no stream', async (t) => {

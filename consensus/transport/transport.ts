@@ -37,6 +37,8 @@ const maxConnections = 256
 const maxStrangers = 64
 /** What is left to be sent when the node stops gets this long. */
 const flushMs = 200
+/** A stream that was replaced by another one: the replies to what was asked on it may still come, for so long. */
+const lateReplyMs = 2000
 /** Requests of one peer that are being worked on. */
 const maxServedRequests = 8192
 const streamPath = '/log'
@@ -58,6 +60,12 @@ export interface TransportOptions extends NetworkParts {
   /** What this node says of itself; default: this build's. */
   readonly versions?: Versions
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
+}
+
+interface PendingRequest {
+  /** It was sent on this one; the reply may come on another. */
+  readonly stream: Stream
+  readonly resolve: (reply: unknown) => void
 }
 
 interface PeerLink {
@@ -85,7 +93,7 @@ interface PeerLink {
   fingerprint: string | undefined
   /** When a refusal was last logged: a stranger that goes on trying must not fill the log. */
   refusalLoggedMs: number
-  readonly requests: Map<number, (reply: unknown) => void>
+  readonly requests: Map<number, PendingRequest>
   served: number
   /** What the peer announced last, refused or not; undefined before its first hello. */
   versions: Versions | undefined
@@ -225,7 +233,7 @@ export class Transport implements Network {
     link.nextRequest += 1
     const { active } = link
     return new Promise((resolve) => {
-      link.requests.set(id, resolve)
+      link.requests.set(id, { stream: active, resolve })
       active.send({ kind: 'request', id, request })
     })
   }
@@ -500,20 +508,30 @@ export class Transport implements Network {
     const wasActive = link.active === stream
     if (wasActive) link.active = this.#preferred(link)
     if (link.streams.length === 0) {
-      for (const resolve of link.requests.values()) resolve(undefined)
-      link.requests.clear()
+      this.#forgetRequests(link)
       this.#dialLater(link)
+    } else if ([...link.requests.values()].some((request) => request.stream === stream)) {
+      // What it was to carry may be lost, though another one took its place. If not, the replies come on that one.
+      setTimeout(() => this.#forgetRequests(link, stream), lateReplyMs).unref()
     }
     if (!wasActive || link.active !== undefined) return
     this.#options.log('debug', `stream to ${link.id} is down: ${why}`)
     this.#handlers.disconnected(link.id)
   }
 
+  /** Answers what was asked (on `stream`, or at all) and cannot be answered any more with "not known". */
+  #forgetRequests(link: PeerLink, stream?: Stream): void {
+    for (const [id, request] of link.requests) {
+      if (stream !== undefined && request.stream !== stream) continue
+      link.requests.delete(id)
+      request.resolve(undefined)
+    }
+  }
+
   #drop(link: PeerLink): void {
     clearTimeout(link.retry)
     const { streams } = link
-    for (const resolve of link.requests.values()) resolve(undefined)
-    link.requests.clear()
+    this.#forgetRequests(link)
     link.incoming?.abort()
     for (const stream of streams) link.outgoing.streamClosed(stream)
     this.#links.delete(link.id)
@@ -551,9 +569,9 @@ export class Transport implements Network {
         void this.#serve(link, frame.id, frame.request)
         break
       case 'reply': {
-        const resolve = link.requests.get(frame.id)
+        const asked = link.requests.get(frame.id)
         link.requests.delete(frame.id)
-        resolve?.(frame.reply)
+        asked?.resolve(frame.reply)
         break
       }
       case 'snapshot-begin': {

@@ -9,6 +9,7 @@
 import { Buffer } from 'node:buffer'
 import { Packr } from 'msgpackr'
 import type { Message, NodeId, Peer } from '../core/types.ts'
+import { packEntries, unpackEntries } from '../entries.ts'
 import { maxProductLength, type Versions } from '../versions.ts'
 
 /** Largest frame: one entry of the largest size and its envelope. */
@@ -70,6 +71,8 @@ export function notSupported(self: NodeId, { product }: Versions, type: string):
   return { ok: false, code: 'not-supported', retrySafe: true, detail: `${self} runs ${version}, which does not know the request ${JSON.stringify(type)}: upgrade ${self}` }
 }
 
+const noEntries: readonly never[] = []
+
 const packr = new Packr({ useRecords: false, structuredClone: false })
 
 const maxTypeLength = 64
@@ -86,7 +89,12 @@ export function encodeFrame(frame: Frame): Buffer {
       return packr.pack([kind, protocol.max, frame.id, frame.clusterId, frame.session, frame.key, protocol.min, commandLevel, product])
     }
     case 'hello-ack': return packr.pack([kind])
-    case 'message': return packr.pack([kind, frame.message])
+    case 'message': {
+      const { message } = frame
+      if (message.type !== 'append' || message.entries.length === 0) return packr.pack([kind, message])
+      // One piece of bytes for all entries: this is most of what a leader sends.
+      return packr.pack([kind, { ...message, entries: noEntries }, packEntries(message.entries)])
+    }
     case 'request': return packr.pack([kind, frame.id, frame.request])
     case 'reply': return packr.pack([kind, frame.id, frame.reply])
     case 'gossip': return packr.pack([kind, frame.data])
@@ -119,7 +127,13 @@ export function decodeFrame(data: Uint8Array): ReceivedFrame | undefined {
       if (!count(f) || f > a || !count(g) || typeof h !== 'string' || h.length > maxProductLength) return undefined
       return { kind, id: b, clusterId: c, session: d, key: e, versions: { protocol: { min: f, max: a }, commandLevel: g, product: h } }
     case 'hello-ack': return { kind }
-    case 'message': return record(a) ? { kind, message: a as Message } : undefined
+    case 'message': {
+      if (!record(a)) return undefined
+      const message = a as Message
+      if (b === undefined || message.type !== 'append') return { kind, message }
+      const entries = bytes(b) && count(message.prevIndex) ? unpackEntries(b, message.prevIndex + 1) : undefined
+      return entries === undefined ? undefined : { kind, message: { ...message, entries } }
+    }
     case 'request': {
       if (!count(a)) return undefined
       if (isRequest(b)) return { kind, id: a, request: b }
