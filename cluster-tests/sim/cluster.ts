@@ -97,6 +97,10 @@ export class SimulatedCluster {
   readonly counts: Counts = {
     elections: 0, leases: 0, committed: 0, installs: 0, transfers: 0, crashes: 0, membershipChanges: 0, writes: 0, reads: 0, replays: 0, damaged: 0, repairs: 0,
   }
+  /** Probability that a fence cannot be closed on purpose. (It closes by itself when the lease ends.) */
+  fenceFails = 0
+  /** Ended in order, or about to be. They do not start again by themselves. */
+  readonly stopped = new Set<NodeId>()
   /** Called when a machine begins to lead. */
   onLeader: ((id: NodeId) => void) | undefined
   readonly #disk: DiskFaults
@@ -145,6 +149,7 @@ export class SimulatedCluster {
     const host = this.host(id)
     if (host.life !== undefined || host.gone) return
     const life = new Life(this.time, host.rate, host.offsetMs)
+    this.stopped.delete(id)
     host.life = life
     host.registers = { applied: 0, values: new Map() }
     host.waiters = []
@@ -188,6 +193,7 @@ export class SimulatedCluster {
         }),
         closeFence: async () => {
           await this.#reach(life, this.random() * 10)
+          if (this.random() < this.fenceFails) throw new Error('the fence is stuck')
           host.leaseUntilMs = -Infinity
         },
         transferRequested: (to) => driver.transfer(to === '' ? undefined : to),
@@ -257,6 +263,39 @@ export class SimulatedCluster {
     this.note(id, 'crashes')
     this.#stop(host)
     host.disk.crash()
+  }
+
+  /** `systemctl stop`: it hands over what it has. */
+  end(id: NodeId): void {
+    const driver = this.awake(id)
+    if (driver === undefined) return
+    this.note(id, 'is stopped')
+    this.stopped.add(id)
+    void driver.stop()
+  }
+
+  /** A machine that is no member is made one again, with the disk that it had or with a new one. */
+  readmit(id: NodeId, via: Driver, isNew: boolean): void {
+    const host = this.host(id)
+    this.crash(id)
+    this.note(id, isNew ? 'is to join again, with a new disk' : 'is to be a member again')
+    // Nobody starts a machine that is being set up.
+    if (isNew) host.gone = true
+    void via.addPeer(peer(id, host.role)).then((result) => this.guard(() => {
+      if (!result.ok) return
+      if (isNew) {
+        this.crash(id)
+        host.disk.wipe()
+        this.checks.wiped(id)
+        host.membership = via.core.membership
+        host.demotedAtIndex = result.index
+        host.gone = false
+        host.damaged = ''
+        this.note(id, `has a new disk, and joined at ${result.index}`)
+        void LogStorage.create(host.disk.prepare() as Store, { clusterId, nodeId: id }, { term: 0, vote: '' }, [])
+      }
+      this.start(id)
+    }))
   }
 
   freeze(id: NodeId): void {

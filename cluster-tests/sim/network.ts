@@ -19,6 +19,8 @@ export interface NetworkFaults {
   straggle: number
   /** Probability, for each message on a stream, that the stream breaks instead. */
   breaks: number
+  /** Probability that the reply to a request gets lost although streams stay: one stream has taken another's place. */
+  lostReplies: number
   /** Streams lose, repeat and reorder as well. */
   wild: boolean
 }
@@ -235,7 +237,9 @@ export class Wires {
       stream.broken.add(lost)
       this.#onStream(stream, port, (other) => {
         void other.handlers.request(port.id, request).then((reply) => {
-          if (stream.open && !other.life.over) this.#onStream(stream, other, () => settle(reply))
+          // (Who asks for a repair asks again only after many seconds.)
+          const isLost = request.type !== 'repair' && this.#random() < this.faults.lostReplies
+          if (stream.open && !other.life.over && !isLost) this.#onStream(stream, other, () => settle(reply))
         })
       })
     })

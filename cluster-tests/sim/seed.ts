@@ -42,12 +42,13 @@ export function runSeed(seed: number, trace = false): Outcome {
   const isPlot = mood === 'earlier term' || mood === 'rivals'
   const cluster = new SimulatedCluster({
     seed, trace, timing: balancedTiming, membership: members(...(mood === 'rivals' || (mood === 'shuffle' && random() < 0.5) ? ['a', 'b', 'c', 'w!'] : pick(shapes))),
-    network: mood === 'plain' || isPlot ? { delayMs: [0.1, 1], loss: 0, duplicate: 0, straggle: 0, breaks: 0, wild: false }
+    network: mood === 'plain' || isPlot ? { delayMs: [0.1, 1], loss: 0, duplicate: 0, straggle: 0, breaks: 0, lostReplies: 0, wild: false }
       : mood === 'storm'
-        ? { delayMs: [0.1, 30], loss: pick([0, 0.1, 0.2]), duplicate: 0.3, straggle: pick([0.1, 0.2, 0.3]), breaks: pick([0, 0.01]), wild: random() < 0.5 }
-        : { delayMs: [0.1, pick([1, 5, 30])], loss: pick([0, 0.02, 0.2]), duplicate: 0.1, straggle: pick([0, 0.02]), breaks: pick([0, 0.01]), wild: random() < 0.2 },
+        ? { delayMs: [0.1, 30], loss: pick([0, 0.1, 0.2]), duplicate: 0.3, straggle: pick([0.1, 0.2, 0.3]), breaks: pick([0, 0.01]), lostReplies: 0, wild: random() < 0.5 }
+        : { delayMs: [0.1, pick([1, 5, 30])], loss: pick([0, 0.02, 0.2]), duplicate: 0.1, straggle: pick([0, 0.02]), breaks: pick([0, 0.01]), lostReplies: pick([0, 0.02]), wild: random() < 0.2 },
     disk: { writeMs: [0.1, isPlot ? 2 : pick([1, 5, 30])], full: false },
   })
+  if (!isPlot) cluster.fenceFails = pick([0, 0.15])
   const { hosts, wires, time } = cluster
   const fastDisk = [0.1, 1] as const
   const set = (id: NodeId) => {
@@ -164,6 +165,27 @@ export function runSeed(seed: number, trace = false): Outcome {
     }],
     [1, (id) => void cluster.awake(id)?.requestTransfer(anyone())],
     [2, (id) => cluster.replay(id)],
+    [1, (id) => {
+      cluster.end(id)
+      later(between(0, 2500), () => {
+        if (!cluster.stopped.has(id)) return
+        cluster.crash(id)
+        cluster.start(id)
+      })
+    }],
+    [mood === 'shuffle' ? 6 : 1, (id) => {
+      const driver = cluster.awake(id)
+      if (driver === undefined) return
+      const { voters, learners } = driver.core.membership
+      const out = [...hosts.keys()].filter((name) => ![...voters, ...learners].some((member) => member.id === name))
+      // (What the old machine said may not be taken for the new one's word: streams and sessions are those of a certificate.)
+      if (out.length > 0) cluster.readmit(pick(out), driver, random() < 0.5 && !wires.faults.wild)
+    }],
+    [2, () => {
+      const preference = { preferred: random() < 0.2 ? '' : anyone(), preempt: random() < 0.5, preemptDelayMs: between(50, 500) }
+      cluster.note(preference.preferred, `is to lead${preference.preempt ? ', and to take over' : ''}`)
+      for (const id of hosts.keys()) cluster.awake(id)?.prefer(preference)
+    }],
     [mood === 'disks' ? 8 : 1, (id) => {
       const { faults } = cluster.host(id).disk
       const slow = random() < 0.6
@@ -232,8 +254,10 @@ export function runSeed(seed: number, trace = false): Outcome {
 function heal(cluster: SimulatedCluster, clients: Clients, writeMs: readonly [number, number]): void {
   const { hosts, wires } = cluster
   wires.heal()
-  Object.assign(wires.faults, { loss: 0, straggle: 0, duplicate: 0, delayMs: [0.2, 1], breaks: 0, wild: false })
+  Object.assign(wires.faults, { loss: 0, straggle: 0, duplicate: 0, delayMs: [0.2, 1], breaks: 0, lostReplies: 0, wild: false })
+  cluster.fenceFails = 0
   for (const { id, disk } of hosts.values()) {
+    if (cluster.stopped.has(id)) cluster.crash(id)
     disk.faults.full = false
     disk.faults.writeMs = writeMs
     cluster.thaw(id)

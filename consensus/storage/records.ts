@@ -86,7 +86,8 @@ export const snapshotKey = Buffer.from('p')
 export const draftKey = Buffer.from('d')
 export const ownerKey = Buffer.from('o')
 
-const formatVersion = 1
+/** 2: entries in runs. What another format means is not guessed: read as this one it would look damaged, and be set aside. */
+const formatVersion = 2
 const checksumBytes = 4
 /** crc32, length. */
 const chunkHeadBytes = 4 + 4

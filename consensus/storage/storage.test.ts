@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import test, { type ExecutionContext } from 'ava'
 import { ClassicLevel } from 'classic-level'
 import fc from 'fast-check'
@@ -310,6 +311,19 @@ test('a draft whose record is damaged is dropped, the log is not', async (t) => 
   t.teardown(() => again.close())
   t.is(again.draft, undefined)
   t.deepEqual(await readdir(join(path, 'snapshots')), [])
+})
+
+test('a log in the format of another version is refused as it is, not taken for damaged', async (t) => {
+  const { path, storage } = await fresh(t)
+  await storage.close()
+  const db = new ClassicLevel<Uint8Array, Uint8Array>(path, { keyEncoding: 'view', valueEncoding: 'view' })
+  const value = Buffer.from((await db.get(stateKey))!)
+  value[4]! -= 1
+  value.writeUInt32BE(crc32(value.subarray(4), crc32(stateKey)))
+  await db.put(stateKey, value)
+  await db.close()
+  const error = await t.throwsAsync(openLog(path, owner), { instanceOf: StorageError, message: /has format 1, this version of Haechi knows 2/ })
+  t.is((error as StorageError).kind, 'unusable')
 })
 
 test('a record names its index, so that a swapped one is noticed', (t) => {
