@@ -185,16 +185,23 @@ export class Leadership {
     }
     let best: NodeId | undefined
     let bestMatch = -1
+    let isBehind = false
     for (const { id, role } of membership.voters) {
       if (to === undefined ? role !== 'node' || preferred.avoids(id, now) : id !== to) continue
       const progress = this.replication.get(id)
       if (progress === undefined || !this.responds(progress, now)) continue
+      if (!this.replication.isWithinReach(progress)) {
+        isBehind = true
+        continue
+      }
       const match = progress.matchIndex + (id === preferred.id ? caughtUpEntries : 0)
       if (match <= bestMatch) continue
       best = id
       bestMatch = match
     }
     if (best !== undefined) return { ok: true, to: best }
+    // The fence would be closed for nothing: it could not have everything before the time for a transfer is over.
+    if (isBehind) return { ok: false, detail: `${to ?? 'every other node'} lacks too much of the log yet` }
     return { ok: false, detail: to === undefined ? 'no other node answers' : `${to} does not answer` }
   }
 }

@@ -5,7 +5,7 @@
 import type { Log } from './log.ts'
 import { find } from './membership.ts'
 import type { Outbox } from './outbox.ts'
-import { Progress } from './progress.ts'
+import { maxInflight, maxInflightBytes, Progress } from './progress.ts'
 import type { RetryTiming } from './progress.ts'
 import type { Membership, NodeId, SnapshotMeta, Timing } from './types.ts'
 
@@ -67,6 +67,14 @@ export class Replication {
   /** The entry at `index` says that this peer has lost its log: forgets all that was known about it. */
   startAnew(id: NodeId, index: number, now: number): void {
     this.#peers.set(id, new Progress(index + 1, this.#retry, now, index))
+  }
+
+  /** What this peer lacks, as far as is known, may all be under way at once: it has it in a moment. */
+  isWithinReach(progress: Progress): boolean {
+    const { matchIndex } = progress
+    const { baseIndex, lastIndex } = this.#log
+    return matchIndex >= baseIndex && lastIndex - matchIndex <= maxInflight * maxMessageEntries
+      && this.#log.bytesBetween(matchIndex, lastIndex) <= maxInflightBytes
   }
 
   /** Gives up on what was lost, forgets peers that have left. */

@@ -65,6 +65,24 @@ test('a transfer that does not happen ends in stepping down', t => {
   t.true(leader.raft.nextDeadline() - leader.now > timing.maxElectionMs, 'and lets the others go first')
 })
 
+test('bug: the fence was closed for a target that could not have the whole log in time', t => {
+  const leader = leaderOf('a', 'b', 'c')
+  leader.beat('c', 1)
+  const propose = (count: number) => leader.raft.propose(
+    Array.from({ length: count }, () => ({ type: 'command' as const, data: new Uint8Array(10) })), leader.now,
+  )
+  for (let count = 0; count < 5000; count += 1000) {
+    t.true(propose(1000).ok)
+    leader.flush()
+  }
+  t.deepEqual(leader.raft.transferTarget('b', leader.now), { ok: false, detail: 'b lacks too much of the log yet' })
+  t.deepEqual(
+    leader.raft.transferTarget(undefined, leader.now), { ok: false, detail: 'every other node lacks too much of the log yet' },
+  )
+  leader.acknowledge('b')
+  t.deepEqual(leader.raft.transferTarget(undefined, leader.now), { ok: true, to: 'b' })
+})
+
 test('a target that does not answer, does not vote or is itself is refused before anything happens', t => {
   const leader = leaderOf('a', 'b', 'c')
   t.like(leader.raft.transferTarget('c', leader.now), { ok: false, detail: 'c does not answer' })

@@ -36,15 +36,16 @@ export class JoinServer {
   handle(request: IncomingMessage, response: ServerResponse): void {
     if (request.url !== '/join' || request.method !== 'POST') return answer(response, 404, { error: 'there is nothing here' })
     if (this.#join === undefined) return answer(response, 503, { error: 'this is a witness, or a node under repair; ask another node' })
-    if (this.#pending >= maxPending) return answer(response, 503, { error: 'too many machines are joining at once; try again' })
-    this.#pending += 1
-    void this.#serve(request, response, this.#join).finally(() => (this.#pending -= 1))
+    void this.#serve(request, response, this.#join)
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse, join: NonNullable<ConsensusHooks['join']>): Promise<void> {
     const body = await readBody(request, maxRequestBytes)
     const parsed = body === undefined ? undefined : parseJoinRequest(body)
     if (parsed === undefined) return answer(response, 400, { error: 'the join request is malformed' })
+    // Counted only now: who sends its request slowly, or never, holds up nobody. (How many may do so, the listener limits.)
+    if (this.#pending >= maxPending) return answer(response, 503, { error: 'too many machines are joining at once; try again' })
+    this.#pending += 1
     const fields = { peer: parsed.peer.id, role: parsed.peer.role, from: request.socket.remoteAddress }
     try {
       const result = await join(parsed)
@@ -54,6 +55,8 @@ export class JoinServer {
     } catch (error) {
       this.#log(`a join failed: ${(error as Error).message}`, fields)
       answer(response, 500, { error: 'the join failed on the node that was asked; see its log' })
+    } finally {
+      this.#pending -= 1
     }
   }
 }
