@@ -96,7 +96,7 @@ export class Wires {
   /** A process ended: its streams break, and the other ends notice at once. */
   down(id: NodeId): void {
     this.#ports.delete(id)
-    for (const stream of [...this.#streams.values()]) if (stream.a.id === id || stream.b.id === id) this.#break(stream)
+    for (const stream of this.#streams.values()) if (stream.a.id === id || stream.b.id === id) this.#break(stream)
   }
 
   // ---- streams ------------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ export class Wires {
     stream.open = false
     const { a, b } = stream
     this.#streams.delete(pairOf(a.id, b.id))
-    for (const run of [...stream.broken]) run()
+    for (const run of stream.broken) run()
     a.life.arrive(0, () => a.handlers.disconnected(b.id))
     b.life.arrive(0, () => b.handlers.disconnected(a.id))
     this.#dial(a)
@@ -184,7 +184,7 @@ export class Wires {
         if (life.over) return
         port.peers = new Map(peers.map((peer) => [peer.id, peer]))
         this.#dial(port)
-        for (const stream of [...this.#streams.values()]) {
+        for (const stream of this.#streams.values()) {
           const other = stream.a === port ? stream.b : stream.b === port ? stream.a : undefined
           if (other !== undefined && !port.peers.has(other.id) && !port.mayConnect(other.id)) this.#break(stream)
         }

@@ -52,9 +52,10 @@ export class Replication {
     for (const peer of [...membership.voters, ...membership.learners]) {
       if (peer.id === this.#self) continue
       const known = this.#peers.get(peer.id)
-      // A peer that comes back after its removal may have an empty disk: nothing about it is known.
+      // A peer that comes back after its removal may have an empty disk: nothing about it is known, and what its earlier life
+      // still has to say does not count.
       if (known === undefined || known.leavingIndex !== undefined) {
-        this.#peers.set(peer.id, new Progress(this.#log.lastIndex + 1, this.#retry, now))
+        this.#peers.set(peer.id, new Progress(this.#log.lastIndex + 1, this.#retry, now, known === undefined ? 0 : index))
       }
     }
     for (const [id, progress] of this.#peers) {
