@@ -235,6 +235,8 @@ export class Raft {
     leading.replication.expire(this.#now)
     if (transfer !== undefined) transfer.asked = false
     leading.beat(this.#outbox, this.#commitIndex, this.#stable.index, this.#now)
+    // Whom a read waited for may have been removed meanwhile, and nobody be left who answers.
+    leading.confirmReads(this.membership, this.#outbox)
     this.#considerPromotion()
     this.#considerHandover()
     this.#considerPreemption()

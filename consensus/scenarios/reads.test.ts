@@ -192,3 +192,16 @@ test('answers may come in any order', t => {
   leader.beat('d', 2)
   t.is(taken(leader).reads.length, 1)
 })
+
+test('found by simulation: a read waits for ever when the only other voter is removed meanwhile', t => {
+  const leader = leaderOf('a', 'b')
+  leader.pass(10)
+  leader.raft.read(leader.now)
+  t.deepEqual(taken(leader).reads, [])
+  t.true(leader.raft.changeMembership({ type: 'remove', id: 'b' }, leader.now).ok)
+  const [written] = leader.take().append
+  leader.raft.persisted(written!.index, written!.term, leader.now)
+  t.is(leader.raft.commitIndex, written!.index, 'it is its own majority now')
+  leader.pass(timing.heartbeatMs * 2)
+  t.deepEqual(taken(leader).reads, [{ id: 1, index: 1, ok: true }])
+})
