@@ -203,11 +203,13 @@ export class Proposals {
   #scheduleFlush(): void {
     if (this.#flushScheduled) return
     this.#flushScheduled = true
-    // After all sockets of this turn have been read: what came in together goes together.
-    this.#clock.soon(() => {
+    const flush = () => {
       this.#flushScheduled = false
       this.#flush()
-    })
+    }
+    // Alone it goes at once. Else after all sockets of this turn have been read: what came in together goes together.
+    if (this.#inLog.size === 0) void Promise.resolve().then(flush)
+    else this.#clock.soon(flush)
   }
 
   #flush(): void {

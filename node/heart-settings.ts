@@ -6,9 +6,9 @@ import { join } from 'node:path'
 export const heartFlags: readonly string[] = [
   '--disable-warning=ExperimentalWarning',
   // MiB of one semi-space: the young generation does not grow to tens of MiB under load.
-  '--max-semi-space-size=1',
-  // The next full collection (mostly concurrent) is due when the heap has grown by a fifth, what buffers hold included.
-  '--heap-growing-percent=20',
+  '--max-semi-space-size=2',
+  // The next full collection (mostly concurrent) is due when the heap has grown by a third, what buffers hold included.
+  '--heap-growing-percent=30',
   '--external-memory-accounted-in-global-limit',
 ]
 
