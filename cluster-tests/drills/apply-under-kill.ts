@@ -4,15 +4,13 @@
  * acknowledged must still be there.
  */
 import { createHash } from 'node:crypto'
-import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import type { AuditView, ClusterOverview, ConfigurationDocument, ConfigView, NodeView, RevisionSummary } from '../../node/api/types.ts'
 import { seedDocument, type LabNode } from '../lab/cluster.ts'
 import type { Lab } from '../lab/lab.ts'
-import { ports } from '../lab/plan.ts'
-import { Hopeless, waitFor } from '../lab/wait.ts'
-import type { PollerOptions, PollerResult } from './poller.ts'
+import { waitFor } from '../lab/wait.ts'
+import { Clients } from './clients.ts'
+import type { PollerResult } from './poller.ts'
 import { repair } from './run.ts'
 
 export interface ApplyUnderKillOptions {
@@ -51,42 +49,6 @@ interface RunReport {
 }
 
 const pollers = 200
-
-class Poller {
-  readonly #child
-  #ready = false
-  #result: PollerResult | undefined
-
-  constructor(lab: Lab) {
-    const settings: PollerOptions = { host: lab.plan.vip, port: ports.listener, clients: pollers, pauseMs: 250, timeoutMs: 1000 }
-    const program = fileURLToPath(new URL('poller.ts', import.meta.url))
-    this.#child = lab.host('client').spawn([process.execPath, program, JSON.stringify(settings)], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    })
-    this.#child.stdin?.on('error', () => {})
-    createInterface({ input: this.#child.stdout! }).on('line', (line) => {
-      const message = JSON.parse(line) as PollerResult | { readonly type: 'ready' }
-      if (message.type === 'ready') this.#ready = true
-      else this.#result = message
-    })
-  }
-
-  async ready(): Promise<void> {
-    await waitFor(`answers for ${pollers} clients`, () => {
-      if (this.#child.exitCode !== null) throw new Hopeless('the clients ended')
-      return this.#ready ? true : undefined
-    }, { timeoutMs: 20_000 })
-  }
-
-  async stop(): Promise<PollerResult> {
-    this.#child.stdin?.end()
-    return await waitFor('the clients’ figures', () => this.#result, { timeoutMs: 5000 })
-  }
-
-  abandon(): void {
-    this.#child.kill('SIGKILL')
-  }
-}
 
 /** Applies one change after the other through one node, each on top of what it reads there. */
 class Writer {
@@ -212,7 +174,7 @@ async function oneRun(options: ApplyUnderKillOptions, run: number): Promise<RunR
   const health = await lab.waitHealthy(60_000)
   const holder = lab.node(health.holder)
   const writers = lab.cluster.serving().map((node) => new Writer(node, run))
-  const poller = new Poller(lab)
+  const poller = new Clients(lab, { clients: pollers, pauseMs: 250 })
   try {
     await poller.ready()
     for (const writer of writers) writer.start()

@@ -10,28 +10,21 @@ import type {
 } from '../../consensus/core/types.ts'
 import { Driver } from '../../consensus/driver.ts'
 import { askForRepair } from '../../consensus/repair.ts'
+import { randomFrom } from '../../consensus/scenarios/events.ts'
+import { peer } from '../../consensus/scenarios/harness.ts'
 import { StorageError } from '../../consensus/storage/records.ts'
 import { LogStorage } from '../../consensus/storage/storage.ts'
 import type { Store } from '../../consensus/storage/store.ts'
 import { Checks, Violation } from './checks.ts'
 import { Disk, type DiskFaults } from './disk.ts'
 import { Wires, type NetworkFaults } from './network.ts'
-import { Life, randomFrom, VirtualTime } from './time.ts'
+import { Life, VirtualTime } from './time.ts'
 
 const clusterId = 'simulated'
 const decoder = new TextDecoder()
 const encoder = new TextEncoder()
 /** Lines of the transcript that are kept. */
 const transcriptLines = 600
-
-export function peer(id: NodeId, role: Peer['role'] = 'node'): Peer {
-  return { id, role, address: `${id}:1`, apiAddress: role === 'node' ? `${id}:2` : '' }
-}
-
-/** `members('a', 'b', 'w!')`: an exclamation mark makes a witness. */
-export function members(...names: readonly string[]): Membership {
-  return { voters: names.map((text) => (text.endsWith('!') ? peer(text.slice(0, -1), 'witness') : peer(text))), learners: [] }
-}
 
 /** The state machine of one machine: registers, and how far it has applied. */
 interface Registers {

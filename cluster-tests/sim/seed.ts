@@ -3,10 +3,11 @@
  * that may go wrong, then a heal phase in which the cluster must make progress within bounds.
  */
 import { balancedTiming, type NodeId } from '../../consensus/core/types.ts'
+import { randomFrom } from '../../consensus/scenarios/events.ts'
+import { members, peer } from '../../consensus/scenarios/harness.ts'
 import { Clients } from './clients.ts'
 import { earlierTerm, rivalChanges } from './plots.ts'
-import { members, peer, SimulatedCluster, type Counts } from './cluster.ts'
-import { randomFrom } from './time.ts'
+import { SimulatedCluster, type Counts } from './cluster.ts'
 
 /** Clock rates of machines lie within 1 ± this. */
 const drift = 0.05

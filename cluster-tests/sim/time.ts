@@ -4,39 +4,19 @@
  */
 import { setFlagsFromString } from 'node:v8'
 import type { Clock, Timer } from '../../consensus/environment.ts'
+import { EventQueue } from '../../consensus/scenarios/events.ts'
 
 setFlagsFromString('--allow-natives-syntax')
 /** Runs all microtasks now. (An event loop turn for each event would cost seven times as much.) */
 const settlePromises = new Function('%PerformMicrotaskCheckpoint()') as () => void
 setFlagsFromString('--no-allow-natives-syntax')
 
-/** Mulberry32: small, good enough, reproducible. Uniform in [0, 1). */
-export function randomFrom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let z = state
-    z = Math.imul(z ^ (z >>> 15), z | 1)
-    z ^= z + Math.imul(z ^ (z >>> 7), z | 61)
-    return ((z ^ (z >>> 14)) >>> 0) / 4294967296
-  }
-}
-
-interface Event {
-  readonly at: number
-  readonly order: number
-  readonly run: () => void
-}
-
 export class VirtualTime {
   /** True time, milliseconds. */
   now = 0
   /** Events run so far. */
   events = 0
-  /** Called after every event. */
-  onEvent: (() => void) | undefined
-  readonly #queue: Event[] = []
-  #order = 0
+  readonly #queue = new EventQueue()
 
   constructor() {
     let settled = false
@@ -46,17 +26,7 @@ export class VirtualTime {
   }
 
   at(instant: number, run: () => void): void {
-    const event = { at: Math.max(instant, this.now), order: this.#order++, run }
-    const queue = this.#queue
-    let slot = queue.length
-    queue.push(event)
-    while (slot > 0) {
-      const parent = (slot - 1) >> 1
-      if (!before(event, queue[parent]!)) break
-      queue[slot] = queue[parent]!
-      slot = parent
-    }
-    queue[slot] = event
+    this.#queue.add(Math.max(instant, this.now), run)
   }
 
   after(ms: number, run: () => void): void {
@@ -65,30 +35,15 @@ export class VirtualTime {
 
   /** Runs the next event, if it is due by `until`. */
   step(until: number): boolean {
-    const queue = this.#queue
-    const event = queue[0]
-    if (event === undefined || event.at > until) {
+    if (this.#queue.nextAt > until) {
       this.now = Math.max(this.now, until)
       return false
     }
-    const last = queue.pop()!
-    if (queue.length > 0) {
-      let at = 0
-      for (;;) {
-        let child = 2 * at + 1
-        if (child >= queue.length) break
-        if (child + 1 < queue.length && before(queue[child + 1]!, queue[child]!)) child += 1
-        if (!before(queue[child]!, last)) break
-        queue[at] = queue[child]!
-        at = child
-      }
-      queue[at] = last
-    }
+    const event = this.#queue.take()
     this.now = event.at
     this.events += 1
     event.run()
     settlePromises()
-    this.onEvent?.()
     return true
   }
 
@@ -96,10 +51,6 @@ export class VirtualTime {
   settle(): void {
     settlePromises()
   }
-}
-
-function before(a: Event, b: Event): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order)
 }
 
 /** One life of one process: what it scheduled dies with it, and waits while it is frozen. */

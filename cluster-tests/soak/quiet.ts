@@ -11,7 +11,7 @@ import type { LabNode } from '../lab/cluster.ts'
 import type { Lab } from '../lab/lab.ts'
 import { runCommand, type LinkLoss } from '../lab/network.ts'
 import { ports } from '../lab/plan.ts'
-import { Clients } from './clients.ts'
+import { Clients } from '../drills/clients.ts'
 import { calm } from './settle.ts'
 import { Watcher, type HeartFigures } from './watcher.ts'
 

@@ -10,20 +10,9 @@ import { Raft } from '../core/raft.ts'
 import type { Preference } from '../core/raft.ts'
 import { balancedTiming } from '../core/types.ts'
 import type { Entry, HardState, Membership, Message, NodeId, Peer, Ready, SnapshotMeta, Timing } from '../core/types.ts'
+import { EventQueue, randomFrom } from './events.ts'
 
 export class InvariantViolation extends Error {}
-
-/** Mulberry32: small, good enough, reproducible. Uniform in [0, 1). */
-export function randomFrom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let z = state
-    z = Math.imul(z ^ (z >>> 15), z | 1)
-    z ^= z + Math.imul(z ^ (z >>> 7), z | 61)
-    return ((z ^ (z >>> 14)) >>> 0) / 4294967296
-  }
-}
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
@@ -117,12 +106,6 @@ interface Committed {
   readonly text: string
 }
 
-interface Event {
-  readonly at: number
-  readonly order: number
-  readonly run: () => void
-}
-
 const traceLength = 400
 
 export class Cluster {
@@ -149,8 +132,7 @@ export class Cluster {
   readonly #cut = new Set<string>()
   readonly #leaders = new Map<number, NodeId>()
   readonly #entries = new Map<string, string>()
-  readonly #queue: Event[] = []
-  #order = 0
+  readonly #queue = new EventQueue()
 
   constructor(options: ClusterOptions) {
     this.timing = options.timing ?? balancedTiming
@@ -400,8 +382,7 @@ export class Cluster {
   until(condition: () => boolean, withinMs: number, what: string): void {
     const deadline = this.now + withinMs
     while (!condition()) {
-      const next = this.#queue[0]
-      if (next === undefined || next.at > deadline) {
+      if (this.#queue.nextAt > deadline) {
         throw new InvariantViolation(`not within ${withinMs} ms: ${what}\n${this.transcript()}`)
       }
       this.#runNext()
@@ -409,47 +390,18 @@ export class Cluster {
   }
 
   at(delayMs: number, run: () => void): void {
-    this.#schedule(this.now + delayMs, run)
+    this.#queue.add(this.now + delayMs, run)
   }
 
   #runTo(deadline: number): void {
-    while (this.#queue.length > 0 && this.#queue[0]!.at <= deadline) this.#runNext()
+    while (this.#queue.nextAt <= deadline) this.#runNext()
     this.now = deadline
   }
 
   #runNext(): void {
-    const queue = this.#queue
-    const event = queue[0]!
-    const last = queue.pop()!
-    if (queue.length > 0) {
-      let at = 0
-      for (;;) {
-        let child = 2 * at + 1
-        if (child >= queue.length) break
-        if (child + 1 < queue.length && before(queue[child + 1]!, queue[child]!)) child += 1
-        if (!before(queue[child]!, last)) break
-        queue[at] = queue[child]!
-        at = child
-      }
-      queue[at] = last
-    }
+    const event = this.#queue.take()
     this.now = Math.max(this.now, event.at)
     event.run()
-  }
-
-  #schedule(at: number, run: () => void): void {
-    const event = { at, order: this.#order, run }
-    this.#order += 1
-    const queue = this.#queue
-    let slot = queue.length
-    queue.push(event)
-    while (slot > 0) {
-      const parent = (slot - 1) >> 1
-      if (!before(event, queue[parent]!)) break
-      queue[slot] = queue[parent]!
-      slot = parent
-    }
-    queue[slot] = event
   }
 
   /** Schedules something of a host's present life; it waits while the host is frozen. */
@@ -460,7 +412,7 @@ export class Cluster {
       if (host.paused !== undefined) host.paused.push(guarded)
       else run()
     }
-    this.#schedule(this.now + delayMs, guarded)
+    this.#queue.add(this.now + delayMs, guarded)
   }
 
   #local(host: Host): number {
@@ -650,7 +602,7 @@ export class Cluster {
         })
       }
       if (lost) continue
-      this.#schedule(this.now + delayMs + (sent.type === 'snapshot' ? 20 : 0), () => {
+      this.#queue.add(this.now + delayMs + (sent.type === 'snapshot' ? 20 : 0), () => {
         const target = this.hosts.get(sent.to)
         if (target?.raft === undefined || wire()) return
         if (life < host.lostLife || targetLife < target.lostLife) return
@@ -854,8 +806,4 @@ export class Cluster {
 
 function writesSomething(ready: Ready): boolean {
   return ready.hardState !== undefined || ready.append.length > 0 || ready.install !== undefined
-}
-
-function before(a: Event, b: Event): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order)
 }

@@ -6,7 +6,8 @@
 import { find } from '../core/membership.ts'
 import { balancedTiming } from '../core/types.ts'
 import type { NodeId } from '../core/types.ts'
-import { Cluster, members, peer, randomFrom } from './harness.ts'
+import { randomFrom } from './events.ts'
+import { Cluster, members, peer } from './harness.ts'
 
 /** Clock rates of hosts lie within 1 ± this. */
 const drift = 0.05

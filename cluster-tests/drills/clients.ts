@@ -1,8 +1,8 @@
-/** Clients of the VIP that go on all the time (`../drills/poller.ts`), and what became of their requests. */
+/** Clients of the VIP that go on all the time (`poller.ts`), and what became of their requests. */
 import type { ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import type { PollerOptions, PollerResult } from '../drills/poller.ts'
+import type { PollerOptions, PollerResult } from './poller.ts'
 import type { Lab } from '../lab/lab.ts'
 import { ports } from '../lab/plan.ts'
 import { Hopeless, waitFor } from '../lab/wait.ts'
@@ -14,7 +14,7 @@ export class Clients {
 
   constructor(lab: Lab, { clients, pauseMs }: { readonly clients: number; readonly pauseMs: number }) {
     const settings: PollerOptions = { host: lab.plan.vip, port: ports.listener, clients, pauseMs, timeoutMs: 1000 }
-    const program = fileURLToPath(new URL('../drills/poller.ts', import.meta.url))
+    const program = fileURLToPath(new URL('poller.ts', import.meta.url))
     this.#child = lab.host('client').spawn([process.execPath, program, JSON.stringify(settings)], { stdio: ['pipe', 'pipe', 'inherit'] })
     this.#child.stdin?.on('error', () => {})
     createInterface({ input: this.#child.stdout! }).on('line', (line) => {
