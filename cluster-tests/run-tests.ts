@@ -25,11 +25,12 @@ const checks: readonly Check[] = [
   { name: 'dead code', argv: [bin('knip'), '--no-progress'] },
 ]
 
-/** Whole simulated clusters: always the same seeds, then fresh ones. */
+/** Whole simulated clusters: always the same seeds, then fresh ones; and whether broken code is noticed. */
 const sim = `${root}cluster-tests/sim/main.ts`
 const simulations: readonly Check[] = [
   { name: 'sim: seeds 1 to 2000', argv: [process.execPath, sim, '--seeds', '1..2000'] },
   { name: 'sim: two minutes of fresh seeds', argv: [process.execPath, sim, '--minutes', '2'] },
+  { name: 'sim: every mutant is caught', argv: [process.execPath, sim, '--mutants'] },
 ]
 
 function capture(argv: readonly string[]): Promise<{ code: number; output: string }> {

@@ -32,8 +32,9 @@ export class Checks {
   readonly #cluster: SimulatedCluster
   /** Everything that was ever handed to any state machine, by index; the first is unused. */
   readonly history: (Committed | undefined)[] = [undefined]
-  /** What the registers were after each index. */
   readonly #leaders = new Map<number, NodeId>()
+  /** Those whose vote for themselves is still being written, and their term. */
+  readonly #silentLeaders = new Map<NodeId, number>()
   /** Term and index of every entry ever written, with its text and the term before it. */
   readonly #entries = new Map<string, string>()
   readonly #disks = new Map<NodeId, OnDisk>()
@@ -63,6 +64,7 @@ export class Checks {
   }
 
   started(host: Host): void {
+    this.#silentLeaders.delete(host.id)
     this.#disk(host.id)
   }
 
@@ -92,8 +94,9 @@ export class Checks {
   #stateWritten(host: Host, disk: OnDisk, state: StateRecord): void {
     const before = disk.state
     disk.state = state
-    if (before === undefined) return
     const { term, vote } = state.hardState
+    if (vote === host.id && this.#silentLeaders.get(host.id) === term) this.#elected(host.id, term)
+    if (before === undefined) return
     if (term < before.hardState.term) this.#cluster.fail(`${host.id} forgets term ${before.hardState.term}`)
     if (term === before.hardState.term && before.hardState.vote !== '' && vote !== before.hardState.vote) {
       this.#cluster.fail(`${host.id} takes back its vote for ${before.hardState.vote} in term ${term}`)
@@ -134,10 +137,12 @@ export class Checks {
 
   /** Whether that is news. */
   leads(host: Host, term: number): boolean {
-    const known = this.#leaders.get(term)
-    if (known === host.id) return false
-    if (known !== undefined) this.#cluster.fail(`${host.id} and ${known} both lead in term ${term}`)
-    this.#leaders.set(term, host.id)
+    if (this.#leaders.get(term) === host.id || this.#silentLeaders.get(host.id) === term) return false
+    const { hardState } = this.#disk(host.id).state ?? { hardState: { term: 0, vote: '' } }
+    if (hardState.term === term && hardState.vote === host.id) this.#elected(host.id, term)
+    // Its own only voter: it says nothing, commits nothing and has no lease before its vote is durable (see `sent` and
+    // `leased`), and a crash before that undoes its election.
+    else this.#silentLeaders.set(host.id, term)
     this.#cluster.counts.elections += 1
     const { core } = host.driver!
     for (let index = core.firstIndex; index < this.history.length; index += 1) {
@@ -147,6 +152,13 @@ export class Checks {
       }
     }
     return true
+  }
+
+  #elected(id: NodeId, term: number): void {
+    const known = this.#leaders.get(term)
+    if (known !== undefined && known !== id) this.#cluster.fail(`${id} and ${known} both lead in term ${term}`)
+    this.#leaders.set(term, id)
+    this.#silentLeaders.delete(id)
   }
 
   leased(host: Host, term: number, untilMs: number): void {
@@ -159,6 +171,7 @@ export class Checks {
       }
     }
     if (term < this.#newestTerm) this.#cluster.fail(`${host.id} holds the lease of term ${term}, but ${this.#newestTerm} has committed`)
+    if (this.#leaders.get(term) !== host.id) this.#cluster.fail(`${host.id} holds the lease of term ${term}, but its vote is not on disk`)
     const { core } = host.driver!
     if (core.termAt(core.commitIndex) !== term) this.#cluster.fail(`${host.id} holds the lease of term ${term} and has committed nothing in it`)
     if (host.role === 'witness') this.#cluster.fail(`the witness ${host.id} holds the lease`)

@@ -94,6 +94,8 @@ export class SimulatedCluster {
   fenceFails = 0
   /** Ended in order, or about to be. They do not start again by themselves. */
   readonly stopped = new Set<NodeId>()
+  /** Machines that get a new disk as soon as they are members again: nobody starts them before. */
+  readonly settingUp = new Set<NodeId>()
   /** Called when a machine begins to lead. */
   onLeader: ((id: NodeId) => void) | undefined
   readonly #disk: DiskFaults
@@ -140,7 +142,7 @@ export class SimulatedCluster {
 
   start(id: NodeId): void {
     const host = this.host(id)
-    if (host.life !== undefined || host.gone) return
+    if (host.life !== undefined || host.gone || this.settingUp.has(id)) return
     const life = new Life(this.time, host.rate, host.offsetMs)
     this.stopped.delete(id)
     host.life = life
@@ -272,18 +274,19 @@ export class SimulatedCluster {
     const host = this.host(id)
     this.crash(id)
     this.note(id, isNew ? 'is to join again, with a new disk' : 'is to be a member again')
-    // Nobody starts a machine that is being set up.
-    if (isNew) host.gone = true
+    if (isNew) this.settingUp.add(id)
     void via.addPeer(peer(id, host.role)).then((result) => this.guard(() => {
-      if (!result.ok) return
+      // Who was set up and given up on meanwhile goes on with what is there.
+      const given = isNew && !this.settingUp.delete(id)
+      if (!result.ok || given) return
       if (isNew) {
         this.crash(id)
         host.disk.wipe()
         this.checks.wiped(id)
         host.membership = via.core.membership
         host.demotedAtIndex = result.index
-        host.gone = false
         host.damaged = ''
+        host.gone = false
         this.note(id, `has a new disk, and joined at ${result.index}`)
         void LogStorage.create(host.disk.prepare() as Store, { clusterId, nodeId: id }, { term: 0, vote: '' }, [])
       }

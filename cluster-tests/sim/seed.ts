@@ -115,6 +115,31 @@ export function runSeed(seed: number, trace = false): Outcome {
       })
     })
   }
+  /** A leader that has just handed over is cut off before it hears of the next one: what it knows is old from then on. */
+  const overtaken = () => {
+    const { leader } = cluster
+    const driver = leader === undefined ? undefined : cluster.awake(leader)
+    if (leader === undefined || driver === undefined) return
+    cluster.note(leader, 'hands over and is cut off')
+    cluster.counts.transfers += 1
+    void driver.transfer()
+    later(between(2, 30), () => {
+      for (const other of hosts.keys()) wires.cut(leader, other)
+    })
+    // Writes at a time: the checker of histories looks at every order of those that overlap.
+    let open = 0
+    for (let ms = 10; ms < 220; ms += between(5, 20)) {
+      later(ms, () => {
+        const next = [...hosts.values()].find(({ id, driver: one }) => id !== leader && one?.core.role === 'leader')?.id
+        if (next !== undefined && open < 2) {
+          open += 1
+          clients.once(next, 'write', () => { open -= 1 })
+        }
+        clients.once(leader, 'read')
+      })
+    }
+    later(between(230, 500), () => wires.heal())
+  }
   if (mood === 'shuffle') {
     // A leader that wants to change the membership before it has committed anything.
     cluster.onLeader = (id) => {
@@ -155,6 +180,7 @@ export function runSeed(seed: number, trace = false): Outcome {
     [4, () => wires.heal()],
     [4, (id) => cluster.snapshot(id)],
     [mood === 'disks' ? 6 : 2, stumble],
+    [mood === 'plain' || mood === 'rough' ? 5 : 1, overtaken],
     [mood === 'orphans' ? 25 : mood === 'shuffle' ? 10 : 2, orphan],
     [2, (id) => {
       const { life, driver } = cluster.host(id)
@@ -257,6 +283,8 @@ function heal(cluster: SimulatedCluster, clients: Clients, writeMs: readonly [nu
   wires.heal()
   Object.assign(wires.faults, { loss: 0, straggle: 0, duplicate: 0, delayMs: [0.2, 1], breaks: 0, lostReplies: 0, wild: false })
   cluster.fenceFails = 0
+  // What was not set up by now is what it was.
+  cluster.settingUp.clear()
   for (const { id, disk } of hosts.values()) {
     if (cluster.stopped.has(id)) cluster.crash(id)
     disk.faults.full = false
