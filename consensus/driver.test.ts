@@ -213,7 +213,7 @@ test.serial('a planned hand-over closes the fence first, and is passed on by a f
   t.deepEqual(order, ['closing, lease gone, leader', 'closed, leader'])
   t.deepEqual([...new Set(old.leases.slice(before))].filter((lease) => lease !== null), [], 'no lease after the fence was closed')
   await until('the next one holds the lease', () => next.lease !== null)
-  t.like(await next.consensus.transfer('w'), { ok: true })
+  t.like(await cluster.handOver(next, 'w'), { ok: true })
   await until('a witness hands on at once', () => ['a', 'b'].includes(cluster.leader()?.id ?? ''))
   t.like(await cluster.leader()!.consensus.transfer('nobody'), { ok: false })
 })

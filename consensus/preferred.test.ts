@@ -57,7 +57,7 @@ test.serial('without preemption the preferred node stays a follower, until the p
   await until('the preferred node leads', () => a.consensus.status().role === 'leader')
   // Where nobody is preferred any more nobody is handed over to.
   for (const { consensus } of cluster.members.values()) consensus.prefer({ preferred: '', preempt: true, preemptDelayMs: 0 })
-  t.deepEqual(await a.consensus.transfer(old.id), { ok: true })
+  t.deepEqual(await cluster.handOver(a, old.id), { ok: true })
   await sleep(2 * preemptDelayMs)
   t.is(old.consensus.status().role, 'leader')
 })

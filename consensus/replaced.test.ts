@@ -76,7 +76,7 @@ test.serial('a node that was away while another one was replaced takes the new o
   await replaceB(t, cluster, { running: false })
   const b = cluster.get('b')
   const leader = await cluster.waitForLeader()
-  if (leader !== b) t.true((await leader.consensus.transfer('b')).ok)
+  if (leader !== b) t.true((await cluster.handOver(leader, 'b')).ok)
   t.true((await b.consensus.propose(Buffer.from('by the new b'), 'normal')).ok)
   await e.open()
   t.teardown(() => e.consensus.abort())
@@ -101,14 +101,14 @@ test.serial('a machine that joins under a name used before reads the log of its 
 test.serial('a machine joins a leader whose own name was used before: the log that it reads names the predecessor', async (t) => {
   const cluster = await Cluster.start(t, ['b', 'a'])
   const first = await cluster.waitForLeader()
-  if (first.id === 'b') t.true((await first.consensus.transfer('a')).ok)
+  if (first.id === 'b') t.true((await cluster.handOver(first, 'a')).ok)
   // More than one message of the log between the two b.
   const many = await Promise.all(Array.from({ length: 1500 }, (_, at) => cluster.get('a').consensus.propose(Buffer.from(`entry ${at}`), 'normal')))
   t.true(many.every(({ ok }) => ok))
   await replaceB(t, cluster, { running: true })
   const [a, b] = [cluster.get('a'), cluster.get('b')]
   const leader = await cluster.waitForLeader()
-  if (leader !== b) t.true((await leader.consensus.transfer('b')).ok)
+  if (leader !== b) t.true((await cluster.handOver(leader, 'b')).ok)
   t.true((await b.consensus.removePeer('a')).ok)
   await a.consensus.abort()
   cluster.members.delete('a')

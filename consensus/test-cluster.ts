@@ -183,6 +183,16 @@ export class Cluster {
     return this.get(among[0]!.consensus.status().leader)
   }
 
+  /**
+   * Hands over from `from`, which leads, to `to`, once it has answered in this term: a hand-over asked of a leader in its
+   * first moments is refused, as to a node that may be gone.
+   */
+  async handOver(from: Member, to: string): ReturnType<Member['consensus']['transfer']> {
+    const answered = (): boolean => (from.consensus.status().peers.find(({ peer }) => peer.id === to)?.matchIndex ?? 0) > 0
+    await until(`${to} has answered ${from.id}`, answered)
+    return from.consensus.transfer(to)
+  }
+
   async end(): Promise<void> {
     await Promise.all([...this.members.values()].map((member) => member.consensus?.abort()))
     await rm(this.directory, { recursive: true, force: true })

@@ -47,7 +47,7 @@ test.serial('a cluster is upgraded node by node, works mixed whoever leads, and 
   t.deepEqual(announced(follower, leader)?.versions, older)
   t.deepEqual(leader.consensus.status().versions, older)
 
-  t.deepEqual(await leader.consensus.transfer(follower.id), { ok: true })
+  t.deepEqual(await cluster.handOver(leader, follower.id), { ok: true })
   await works(t, all, 'the new one leads')
   t.like(await leader.consensus.requestTransfer(leader.id), { ok: true }, 'an old follower asks the new leader')
   await works(t, all, 'the old one leads again')
