@@ -1,13 +1,11 @@
 /**
- * What one worker works with: the table in force, prepared; the transport; shared memory; the coarse clock; and the list of
+ * What one worker works with: the listeners in force; the transport; shared memory; the coarse clock; and the list of
  * everything that has a deadline.
  */
-import { leastConnections } from './balance/least-connections.ts'
-import { roundRobin } from './balance/round-robin.ts'
-import { schedule } from './balance/schedule.ts'
 import { ascii } from './http/bytes.ts'
 import { Head } from './http/head.ts'
-import { Matcher, type ListenerPlan, type MemberPlan, type PoolPlan, type RouteTable } from './route/table.ts'
+import type { PoolRuntime } from './pool.ts'
+import { Matcher, type ListenerPlan, type MemberPlan } from './route/table.ts'
 import type { ErrorCode, Shared } from './shared.ts'
 import type { Connection, Transport } from './transport/transport.ts'
 
@@ -21,56 +19,6 @@ export const sweepEveryMs = 100
 export interface Timed {
   /** Called at every sweep with the coarse clock. */
   sweep(nowMs: number): void
-}
-
-/** A pool in force, with what depends on the members' health cached until that changes. */
-export class PoolRuntime {
-  readonly plan: PoolPlan
-  readonly #shared: Shared
-  #version = -1
-  #order: Uint32Array = new Uint32Array(0)
-  #weights: number[] = []
-  /** Active exchanges per member as they were when the last choice was made. */
-  readonly #seen: Int32Array
-  readonly #look: (member: number) => number
-
-  constructor(plan: PoolPlan, shared: Shared) {
-    this.plan = plan
-    this.#shared = shared
-    this.#seen = new Int32Array(plan.members.length)
-    this.#look = (member) => (this.#seen[member] = shared.active(plan.members[member]!.slot))
-  }
-
-  /**
-   * Chooses a member and counts it active. Draining, disabled and down members get nothing new; while no verdict has made
-   * any member `up`, those that are still being checked are tried (a start must not refuse what would work).
-   * @returns an index into `plan.members`, or -1
-   */
-  pick(excluded: readonly number[]): number {
-    const version = this.#shared.healthVersion()
-    if (version !== this.#version) this.#refresh(version)
-    const { members } = this.plan
-    const cursor = this.#shared.nextCursor(this.plan.slot)
-    if (this.plan.balance === 'round-robin') {
-      const index = roundRobin(this.#order, cursor, excluded)
-      if (index >= 0) this.#shared.addActive(members[index]!.slot, 1)
-      return index
-    }
-    for (;;) {
-      const index = leastConnections(this.#weights, this.#look, cursor % Math.max(1, members.length), excluded)
-      if (index < 0) return -1
-      // Another worker was faster: its choice counts, so choose anew.
-      if (this.#shared.claim(members[index]!.slot, this.#seen[index]!)) return index
-    }
-  }
-
-  #refresh(version: number): void {
-    this.#version = version
-    const health = this.plan.members.map((member) => this.#shared.health(member.slot))
-    const anyUp = health.includes('up')
-    this.#weights = this.plan.members.map((member, i) => (health[i] === 'up' || (!anyUp && health[i] === 'checking') ? member.weight : 0))
-    this.#order = schedule(this.#weights)
-  }
 }
 
 /** A listener in force. The object stays while the listener does; `plan` and `matcher` follow the newest table. */
@@ -145,10 +93,6 @@ export class Runtime {
   error(listener: ListenerRuntime, code: ErrorCode): void {
     this.shared.addError(listener.plan.slot, code)
   }
-}
-
-export function poolsOf(table: RouteTable, shared: Shared): PoolRuntime[] {
-  return table.pools.map((plan) => new PoolRuntime(plan, shared))
 }
 
 export function sameMember(a: MemberPlan, b: MemberPlan): boolean {

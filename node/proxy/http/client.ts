@@ -63,8 +63,7 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
     this.#listener = listener
     this.connection = connection
     this.#gone = gone
-    const remote = connection.remoteAddress
-    this.address = ascii(remote.startsWith('::ffff:') ? remote.slice(7) : remote)
+    this.address = ascii(connection.remoteAddress)
     this.activeMs = runtime.nowMs
     this.#headSinceMs = runtime.nowMs
     this.#exchange = new Exchange(runtime, listener, members, this)

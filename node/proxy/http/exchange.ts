@@ -4,7 +4,8 @@
  * for one request after the other.
  */
 import { ListenerField, MemberField, type ErrorCode } from '../shared.ts'
-import type { ListenerRuntime, PoolRuntime, Runtime } from '../runtime.ts'
+import type { PoolRuntime } from '../pool.ts'
+import type { ListenerRuntime, Runtime } from '../runtime.ts'
 import type { Connection } from '../transport/transport.ts'
 import { Body, Framing } from './body.ts'
 import { ascii } from './bytes.ts'
@@ -72,6 +73,8 @@ export class Exchange implements MemberUser {
 
   #pool: PoolRuntime | undefined
   #index = -1
+  /** What the choice of a member depends on. */
+  #key = 0
   readonly #tried: number[] = []
   #member: MemberConnection | undefined
 
@@ -104,7 +107,8 @@ export class Exchange implements MemberUser {
     this.#interims = 0
     this.#tried.length = 0
     // Chosen before the head is written: a request without Host gets the member's address.
-    this.#index = pool.pick(this.#tried)
+    this.#key = pool.keyOf(head, buffer, this.#client.address)
+    this.#index = pool.pick(this.#tried, this.#key)
     if (this.#index < 0) return this.#client.exchangeFailed('no-member-available')
     const room = head.end - head.start + headRoomBytes
     if (this.#head.length < room) this.#head = Buffer.allocUnsafe(Math.max(2048, room))
@@ -353,7 +357,7 @@ export class Exchange implements MemberUser {
     this.#runtime.shared.addMember(this.#slot(), MemberField.connectFailures, 1)
     this.abandon()
     if (this.#tried.length <= pool.plan.retries) {
-      this.#index = pool.pick(this.#tried)
+      this.#index = pool.pick(this.#tried, this.#key)
       if (this.#index >= 0) return this.#reach(true)
     }
     this.#client.exchangeFailed(code)

@@ -1,6 +1,8 @@
 /** One client of a TCP listener: choose a member, connect (others if it fails), then tunnel. */
 import { MemberField, ListenerField, type ErrorCode } from '../shared.ts'
-import type { ListenerRuntime, PoolRuntime, Runtime, Timed } from '../runtime.ts'
+import { ascii } from '../http/bytes.ts'
+import type { PoolRuntime } from '../pool.ts'
+import type { ListenerRuntime, Runtime, Timed } from '../runtime.ts'
 import type { Connection, ConnectionOwner } from '../transport/transport.ts'
 import { Tunnel } from './tunnel.ts'
 
@@ -12,6 +14,7 @@ export class TcpSession implements ConnectionOwner, Timed {
   readonly #gone: (session: TcpSession) => void
   readonly #tried: number[] = []
   #index = -1
+  readonly #key: number
   #member: Connection | undefined
   #deadlineMs = Infinity
   #clientEnded = false
@@ -24,6 +27,7 @@ export class TcpSession implements ConnectionOwner, Timed {
     this.#client = client
     this.#gone = gone
     this.#pool = listener.pools[listener.plan.pool]
+    this.#key = this.#pool?.keyOfAddress(ascii(client.remoteAddress)) ?? 0
     client.owner = this
     client.pause()
     runtime.timed.add(this)
@@ -39,7 +43,7 @@ export class TcpSession implements ConnectionOwner, Timed {
 
   #connect(): void {
     const pool = this.#pool
-    this.#index = pool?.pick(this.#tried) ?? -1
+    this.#index = pool?.pick(this.#tried, this.#key) ?? -1
     if (pool === undefined || this.#index < 0) return this.#fail(this.#tried.length === 0 ? 'no-member-available' : 'member-connect-failed')
     const member = pool.plan.members[this.#index]!
     this.#tried.push(this.#index)

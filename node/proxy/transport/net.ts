@@ -56,7 +56,8 @@ class NetConnection implements Connection {
   }
 
   get remoteAddress(): string {
-    return this.socket.remoteAddress ?? ''
+    const address = this.socket.remoteAddress ?? ''
+    return address.startsWith('::ffff:') ? address.slice(7) : address
   }
   get flushed(): boolean {
     return this.#waiting === 0

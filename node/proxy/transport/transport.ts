@@ -22,6 +22,7 @@ export interface ConnectionOwner {
 export interface Connection {
   /** Who hears of it; may be changed at any time. */
   owner: ConnectionOwner
+  /** As text; an IPv4 client of a dual-stack listener has its IPv4 address. */
   readonly remoteAddress: string
   /**
    * Sends `[0, length)` of a buffer. Returns false when the kernel does not take it all now: stop writing until `drained`.

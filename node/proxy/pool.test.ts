@@ -1,6 +1,6 @@
 import test from 'ava'
 import { FakeProxy } from './fake-transport.ts'
-import { PoolRuntime } from './runtime.ts'
+import { PoolRuntime } from './pool.ts'
 import { allocate, Shared } from './shared.ts'
 
 const plan = FakeProxy.with(2, {}, { balance: 'least-connections' }).listener.pools[0]!.plan
@@ -20,7 +20,7 @@ test('bug: two workers that chose at the same moment both took the same member',
   }
   const shared = new Slow(buffers, 0)
   for (const member of plan.members) shared.setHealth(member.slot, 'up')
-  const index = new PoolRuntime(plan, shared).pick([])
+  const index = new PoolRuntime(plan, shared).pick([], 0)
   t.is(index, 1)
   t.deepEqual(plan.members.map((member) => other.active(member.slot)), [1, 1])
 })
@@ -28,7 +28,7 @@ test('bug: two workers that chose at the same moment both took the same member',
 test('members that are still checked are used only while none is up; draining, disabled and down ones never', (t) => {
   const shared = new Shared(allocate(1), 0)
   const pool = new PoolRuntime({ ...plan, balance: 'round-robin' }, shared)
-  const picks = (): Set<number> => new Set(Array.from({ length: 10 }, () => pool.pick([])))
+  const picks = (): Set<number> => new Set(Array.from({ length: 10 }, () => pool.pick([], 0)))
   const set = (a: Parameters<Shared['setHealth']>[1], b: typeof a): void => {
     shared.setHealth(plan.members[0]!.slot, a)
     shared.setHealth(plan.members[1]!.slot, b)
