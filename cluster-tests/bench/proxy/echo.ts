@@ -1,0 +1,16 @@
+/** The server behind the WebSocket case: agrees to the upgrade, then sends back what it gets. `echo.ts PORT`. */
+import { createServer } from 'node:net'
+
+const answer = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n'
+
+createServer({ noDelay: true }, (socket) => {
+  let switched = false
+  socket.on('error', () => socket.destroy())
+  socket.on('data', (data: Buffer) => {
+    if (switched) socket.write(data)
+    else if (data.includes('\r\n\r\n')) {
+      switched = true
+      socket.write(answer)
+    }
+  })
+}).listen(Number(process.argv[2]), '127.0.0.1')
