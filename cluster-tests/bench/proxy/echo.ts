@@ -1,9 +1,10 @@
-/** The server behind the WebSocket case: agrees to the upgrade, then sends back what it gets. `echo.ts PORT`. */
+/** The server behind the WebSocket case: agrees to the upgrade, then sends back what it gets. `echo.ts PORT [ADDRESS…]`. */
 import { createServer } from 'node:net'
 
 const answer = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n'
 
-createServer({ noDelay: true }, (socket) => {
+const [port, ...addresses] = process.argv.slice(2)
+for (const address of addresses.length === 0 ? ['127.0.0.1'] : addresses) createServer({ noDelay: true }, (socket) => {
   let switched = false
   socket.on('error', () => socket.destroy())
   socket.on('data', (data: Buffer) => {
@@ -13,4 +14,4 @@ createServer({ noDelay: true }, (socket) => {
       socket.write(answer)
     }
   })
-}).listen(Number(process.argv[2]), '127.0.0.1')
+}).listen({ port: Number(port), host: address, backlog: 4096 })
