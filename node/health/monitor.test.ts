@@ -7,10 +7,10 @@ import type { MemberHealth } from '../observe/counters.ts'
 import { createHealthMonitor, type HealthMonitor, type HealthMonitorOptions } from './monitor.ts'
 import type { ProbeResult, ProbeTarget } from './probes.ts'
 
-function pools(members: Record<string, object>, healthCheck: object = {}): Pool[] {
+function pools(members: Record<string, object>, healthCheck: object = {}, more: object = {}): Pool[] {
   const check = { interval: '10ms', timeout: '1s', ...healthCheck }
   const result = validateDocument({
-    pools: [{ name: 'web', healthCheck: check, members: Object.entries(members).map(([name, change], index) => ({ name, address: '127.0.0.1', port: 1000 + index, ...change })) }],
+    pools: [{ name: 'web', ...more, healthCheck: check, members: Object.entries(members).map(([name, change], index) => ({ name, address: '127.0.0.1', port: 1000 + index, ...change })) }],
   })
   if (!result.ok) throw new Error(JSON.stringify(result.problems))
   return result.document.pools
@@ -208,6 +208,55 @@ test('stop ends everything; configure in a callback is heard', async (t) => {
   t.is(second.running.length, 0)
 })
 
+test('what a check says is what is probed', async (t) => {
+  const bench = new Bench()
+  t.teardown(() => bench.monitor.stop())
+  const check = {
+    type: 'https', method: 'HEAD', path: '/x', headers: [{ name: 'A', value: 'b' }], expectStatus: '204', maxLatency: '50ms', sni: 'a.example.com', verify: true,
+    address: '127.0.0.9', port: 9999,
+  }
+  bench.monitor.configure(pools({ a: {} }, check))
+  t.like((await bench.next()).target, {
+    type: 'https', address: '127.0.0.9', port: 9999, method: 'HEAD', path: '/x', headers: [{ name: 'A', value: 'b' }], expectStatus: '204', maxLatencyMs: 50,
+    sni: 'a.example.com', verify: true, timeoutMs: 1000,
+  })
+  bench.monitor.configure(pools({ a: {} }, { type: 'udp', send: 'a\\x00', expect: 'b' }))
+  t.like((await bench.next()).target, { type: 'udp', port: 1000, send: Uint8Array.of(97, 0), expect: Uint8Array.of(98) })
+  bench.monitor.configure(pools({ a: {} }, { type: 'script', script: 'mine' }))
+  t.like((await bench.next()).target, { type: 'script', script: 'mine' })
+})
+
+test('TLS checks use what the TLS of the pool names, and fail when it is not there', async (t) => {
+  const bench = new Bench()
+  t.teardown(() => bench.monitor.stop())
+  const tls = { authority: 'inner', certificate: 'own', serverName: 'm.example.com' }
+  bench.monitor.configure(pools({ a: {} }, { type: 'tls', verify: true }, { tls }))
+  t.is((await bench.next()).target.fault, 'there is no authority inner to verify with')
+  bench.monitor.useCertificates({ authorities: [{ name: 'inner', certificates: 'CA' }], keyPairs: [] })
+  await bench.answer(false)
+  t.is((await bench.next()).target.fault, 'there is no certificate own to show')
+  bench.monitor.useCertificates({ authorities: [{ name: 'inner', certificates: 'CA' }], keyPairs: [{ name: 'own', chain: 'C', key: 'K' }] })
+  await bench.answer(false)
+  const { target } = await bench.next()
+  t.is(target.fault, undefined)
+  t.like(target, { authorities: 'CA', keyPair: { chain: 'C', key: 'K' }, sni: 'm.example.com', verify: true })
+})
+
+test('a member that is down is probed at its own interval', async (t) => {
+  const bench = new Bench()
+  t.teardown(() => bench.monitor.stop())
+  bench.monitor.configure(pools({ a: {} }, { interval: '1h', downInterval: '10ms', fall: 1, rise: 1 }))
+  // The first probe comes soon, the next only because it failed.
+  await bench.answer(false, false)
+  t.is(bench.health('a'), 'down')
+  const last = await bench.next()
+  const { started } = bench
+  last.answer(true)
+  await until(() => bench.health('a') === 'up')
+  await new Promise((resolve) => setTimeout(resolve, 40))
+  t.is(bench.started, started)
+})
+
 test('real probes see a server come and go', async (t) => {
   const changes: string[] = []
   const monitor = createHealthMonitor({ onChange: (_pool, _member, health) => changes.push(health) })
@@ -231,4 +280,33 @@ test('real probes see a server come and go', async (t) => {
   t.teardown(() => second.close())
   await until(() => changes.at(-1) === 'up')
   t.deepEqual(changes, ['checking', 'up', 'down', 'up'])
+})
+
+test('bug: script checks that wait for their turn do not keep other checks waiting', async (t) => {
+  const bench = new Bench({ concurrency: 4 })
+  t.teardown(() => bench.monitor.stop())
+  const scripts = pools(Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`s${i}`, {}])), { type: 'script', script: 'check' })
+  const others = pools({ a: { port: 9000 } }).map((pool) => ({ ...pool, name: 'other' }))
+  bench.monitor.configure(scripts)
+  await until(() => bench.running.length >= 4)
+  bench.monitor.configure([...scripts, ...others])
+  const one = await bench.next(9000)
+  one.answer(true)
+  await until(() => bench.changes.includes('other/a up'))
+  t.pass()
+})
+
+test('bug: a pool whose many members do not answer does not keep the probes of others waiting', async (t) => {
+  const bench = new Bench({ concurrency: 2 })
+  t.teardown(() => bench.monitor.stop())
+  const many = pools(Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`s${i}`, {}])))
+  const others = pools({ a: { port: 9000 } }).map((pool) => ({ ...pool, name: 'other' }))
+  bench.monitor.configure(many)
+  await until(() => bench.running.length === 2)
+  bench.monitor.configure([...many, ...others])
+  await new Promise((resolve) => setTimeout(resolve, 30))
+  // Two places become free: one at most goes to the large pool.
+  for (const one of bench.running.slice()) one.answer(false)
+  await until(() => bench.running.length === 2)
+  t.true(bench.running.some(({ target }) => target.port === 9000))
 })

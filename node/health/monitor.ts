@@ -5,7 +5,8 @@
 import { durationMs } from '../config/duration.ts'
 import type { HealthCheck, Member, Pool } from '../config/schema.ts'
 import type { MemberHealth } from '../observe/counters.ts'
-import { probe as probeOnce, type ProbeResult, type ProbeTarget } from './probes.ts'
+import { bytesOf } from './payload.ts'
+import { createProbe, type Probe, type ProbeResult, type ProbeTarget } from './probes.ts'
 import { afterProbe, unchecked, type Transitions } from './transitions.ts'
 
 export interface HealthMonitorOptions {
@@ -20,7 +21,9 @@ export interface HealthMonitorOptions {
   readonly monotonic?: () => number
   /** 0 ≤ x < 1. */
   readonly random?: () => number
-  readonly probe?: (target: ProbeTarget, monotonic: () => number, signal: AbortSignal) => Promise<ProbeResult>
+  readonly probe?: Probe
+  /** Where the programs of script checks are. Without it such checks fail. */
+  readonly checksDirectory?: string
   /** Probes at once. Default 64. */
   readonly concurrency?: number
 }
@@ -36,9 +39,19 @@ export interface MemberHealthStatus {
   readonly turns: number
 }
 
+/** What TLS checks need beside the configuration, which only names it (`tls` of the pool). */
+export interface CheckCertificates {
+  /** `certificates`: PEM. */
+  readonly authorities: readonly { readonly name: string; readonly certificates: string }[]
+  /** PEM. */
+  readonly keyPairs: readonly { readonly name: string; readonly chain: string; readonly key: string }[]
+}
+
 export interface HealthMonitor {
   /** The pools as they are from now on. What is known of a member is kept as long as it is the same server. */
   configure(pools: readonly Pool[]): void
+  /** For the probes from now on. */
+  useCertificates(certificates: CheckCertificates): void
   snapshot(): MemberHealthStatus[]
   /** Ends all probes; nothing is called any more. */
   stop(): void
@@ -48,6 +61,8 @@ interface Watched {
   readonly pool: string
   member: Member
   check: HealthCheck
+  tls: Pool['tls']
+  proxyProtocol: Pool['sendProxyProtocol']
   transitions: Transitions
   health: MemberHealth
   sinceEpochMs: number
@@ -70,9 +85,12 @@ class Monitor implements HealthMonitor {
   readonly #monotonic: () => number
   readonly #random: () => number
   readonly #concurrency: number
+  readonly #probe: Probe
   readonly #watched = new Map<string, Watched>()
+  #certificates: CheckCertificates = { authorities: [], keyPairs: [] }
   #active = 0
-  readonly #waiting = new Map<Watched, AbortController>()
+  /** By pool, so that each has its turn: one whose many members do not answer must not delay the others' probes. */
+  readonly #waiting = new Map<string, Map<Watched, AbortController>>()
   #stopped = false
 
   constructor(options: HealthMonitorOptions) {
@@ -81,6 +99,7 @@ class Monitor implements HealthMonitor {
     this.#monotonic = options.monotonic ?? (() => performance.now())
     this.#random = options.random ?? Math.random
     this.#concurrency = options.concurrency ?? 64
+    this.#probe = options.probe ?? createProbe(options.checksDirectory)
   }
 
   configure(pools: readonly Pool[]): void {
@@ -100,6 +119,10 @@ class Monitor implements HealthMonitor {
       this.#rest(watched)
       this.#watched.delete(key)
     }
+  }
+
+  useCertificates(certificates: CheckCertificates): void {
+    this.#certificates = certificates
   }
 
   snapshot(): MemberHealthStatus[] {
@@ -124,6 +147,8 @@ class Monitor implements HealthMonitor {
       pool: pool.name,
       member,
       check: pool.healthCheck,
+      tls: pool.tls,
+      proxyProtocol: pool.sendProxyProtocol,
       transitions: unchecked,
       health: healthOf(member, pool.healthCheck, unchecked),
       sinceEpochMs: this.#now(),
@@ -144,6 +169,8 @@ class Monitor implements HealthMonitor {
     const enabledAgain = watched.member.state === 'disabled' && !disabled
     watched.member = member
     watched.check = pool.healthCheck
+    watched.tls = pool.tls
+    watched.proxyProtocol = pool.sendProxyProtocol
     // Another server, or one that was not looked at: what was known says nothing about now.
     if (moved || enabledAgain) {
       watched.transitions = unchecked
@@ -169,7 +196,7 @@ class Monitor implements HealthMonitor {
     watched.timer = undefined
     const { running } = watched
     watched.running = undefined
-    this.#waiting.delete(watched)
+    this.#leave(watched)
     running?.abort()
   }
 
@@ -178,16 +205,28 @@ class Monitor implements HealthMonitor {
       watched.timer = undefined
       const controller = new AbortController()
       watched.running = controller
-      if (this.#active < this.#concurrency) void this.#run(watched, controller)
-      else this.#waiting.set(watched, controller)
+      if (!countsAsProbe(watched) || this.#active < this.#concurrency) void this.#run(watched, controller)
+      else this.#wait(watched, controller)
     }, delayMs)
   }
 
+  #wait(watched: Watched, controller: AbortController): void {
+    let ofPool = this.#waiting.get(watched.pool)
+    if (ofPool === undefined) this.#waiting.set(watched.pool, (ofPool = new Map()))
+    ofPool.set(watched, controller)
+  }
+
+  #leave(watched: Watched): void {
+    const ofPool = this.#waiting.get(watched.pool)
+    if (ofPool?.delete(watched) === true && ofPool.size === 0) this.#waiting.delete(watched.pool)
+  }
+
   async #run(watched: Watched, controller: AbortController): Promise<void> {
-    this.#active++
+    const counts = countsAsProbe(watched)
+    if (counts) this.#active++
     const startedMs = this.#monotonic()
-    const result = await (this.#options.probe ?? probeOnce)(targetOf(watched), this.#monotonic, controller.signal)
-    this.#active--
+    const result = await this.#probe(targetOf(watched, this.#certificates), this.#monotonic, controller.signal)
+    if (counts) this.#active--
     this.#next()
     if (watched.running !== controller) return
     watched.running = undefined
@@ -199,7 +238,8 @@ class Monitor implements HealthMonitor {
     // A callback may have reconfigured or stopped the monitor.
     const busy = watched.timer !== undefined || watched.running !== undefined
     if (this.#stopped || busy || !this.#isWatched(watched) || !probed(watched)) return
-    const intervalMs = durationMs(watched.check.interval) * (1 - jitter + 2 * jitter * this.#random())
+    const { interval, downInterval = interval } = watched.check
+    const intervalMs = durationMs(watched.transitions.verdict === 'down' ? downInterval : interval) * (1 - jitter + 2 * jitter * this.#random())
     this.#schedule(watched, Math.max(1, intervalMs - (this.#monotonic() - startedMs)))
   }
 
@@ -208,11 +248,16 @@ class Monitor implements HealthMonitor {
   }
 
   #next(): void {
-    const first = this.#waiting.entries().next()
-    if (first.done === true || this.#active >= this.#concurrency) return
-    const [watched, controller] = first.value
-    this.#waiting.delete(watched)
-    void this.#run(watched, controller)
+    if (this.#active >= this.#concurrency) return
+    for (const [pool, ofPool] of this.#waiting) {
+      // It goes behind the others.
+      this.#waiting.delete(pool)
+      for (const [watched, controller] of ofPool) {
+        ofPool.delete(watched)
+        if (ofPool.size > 0) this.#waiting.set(pool, ofPool)
+        return void this.#run(watched, controller)
+      }
+    }
   }
 
   #show(watched: Watched, detail: string): void {
@@ -238,14 +283,48 @@ function probed({ member, check }: Watched): boolean {
   return member.state !== 'disabled' && check.type !== 'none'
 }
 
-function targetOf({ member, check }: Watched): ProbeTarget {
+/** Programs wait for a turn of their own (`script-probe.ts`), and must not wait in the place of others. */
+function countsAsProbe({ check }: Watched): boolean {
+  return check.type !== 'script'
+}
+
+function targetOf({ member, check, tls, proxyProtocol = 'off' }: Watched, certificates: CheckCertificates): ProbeTarget {
+  const { maxLatency, method, headers, expectBody, verify, sni, send, expect, script } = check
   return {
-    type: check.type === 'http' ? 'http' : 'tcp',
-    address: member.address,
-    port: member.port,
+    ...(check.type === 'tls' || check.type === 'https' ? trustOf(tls, verify ?? false, certificates) : {}),
+    // A member without a check is not probed.
+    type: check.type === 'none' ? 'tcp' : check.type,
+    address: check.address ?? member.address,
+    port: check.port ?? member.port,
+    // A port of its own for checks is not the one that expects the header.
+    ...(proxyProtocol === 'off' || check.port !== undefined || check.address !== undefined ? {} : { proxyProtocol }),
     path: check.path,
     host: check.host,
     expectStatus: check.expectStatus,
     timeoutMs: durationMs(check.timeout),
+    ...(maxLatency === undefined ? {} : { maxLatencyMs: durationMs(maxLatency) }),
+    ...(method === undefined ? {} : { method }),
+    ...(headers === undefined ? {} : { headers }),
+    ...(expectBody === undefined ? {} : { expectBody }),
+    ...(verify === undefined ? {} : { verify }),
+    ...(sni === undefined ? {} : { sni }),
+    ...(send === undefined ? {} : { send: bytesOf(send) }),
+    ...(expect === undefined ? {} : { expect: bytesOf(expect) }),
+    ...(script === undefined ? {} : { script }),
+  }
+}
+
+/** What the pool's own TLS says about whom to believe, and what to show. */
+function trustOf(tls: Pool['tls'], verify: boolean, { authorities, keyPairs }: CheckCertificates): Partial<ProbeTarget> {
+  if (tls === undefined) return {}
+  const authority = authorities.find(({ name }) => name === tls.authority)
+  const keyPair = keyPairs.find(({ name }) => name === tls.certificate)
+  if (verify && tls.authority !== undefined && authority === undefined) return { fault: `there is no authority ${tls.authority} to verify with` }
+  if (tls.certificate !== undefined && keyPair === undefined) return { fault: `there is no certificate ${tls.certificate} to show` }
+  return {
+    // A check that names its own comes after this.
+    ...(tls.serverName === '' ? {} : { sni: tls.serverName }),
+    ...(authority === undefined ? {} : { authorities: authority.certificates }),
+    ...(keyPair === undefined ? {} : { keyPair: { chain: keyPair.chain, key: keyPair.key } }),
   }
 }

@@ -1,7 +1,9 @@
 /** Probes against real servers on loopback, well-behaved and not. */
 import test, { type ExecutionContext } from 'ava'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
-import { probe, type ProbeTarget } from './probes.ts'
+import { createProbe, type ProbeTarget } from './probes.ts'
+
+const probe = createProbe(undefined)
 
 interface Server {
   readonly port: number
@@ -83,8 +85,8 @@ test('interim responses are passed over', async (t) => {
 })
 
 const failures: readonly (readonly [string, (socket: Socket) => void, RegExp, Partial<ProbeTarget>?])[] = [
-  ['no answer at all', () => undefined, /^no answer within 60 ms$/, { timeoutMs: 60 }],
-  ['half a status line and silence', (socket) => socket.write('HTTP/1.1 20'), /^no answer within 60 ms$/, { timeoutMs: 60 }],
+  ['no answer at all', () => undefined, /^no answer within 500 ms$/, { timeoutMs: 500 }],
+  ['half a status line and silence', (socket) => socket.write('HTTP/1.1 20'), /^no answer within 500 ms$/, { timeoutMs: 500 }],
   ['half a status line and the end', (socket) => socket.end('HTTP/1.1 20'), /^connection closed: an incomplete answer: "HTTP\/1\.1 20"$/],
   ['the end at once', (socket) => socket.end(), /^connection closed: no answer$/],
   ['a reset', (socket) => socket.resetAndDestroy(), /^connection (reset|closed: no answer)$/],
@@ -139,4 +141,27 @@ test('a probe can be ended, before and while it runs', async (t) => {
   t.like(await run(target(port), controller.signal), { success: false, detail: 'ended' })
   await closed
   t.like(await run(target(port), controller.signal), { success: false, detail: 'ended' })
+})
+
+test('a PROXY header that names nobody goes first, before TLS too; a refusal is still told as one', async (t) => {
+  const seen: string[] = []
+  const plain = createServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.on('data', (data) => {
+      seen.push(data.toString('latin1'))
+      if (data.toString('latin1').endsWith('\r\n\r\n')) socket.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+    })
+  })
+  await new Promise<void>((resolve) => plain.listen(0, '127.0.0.1', resolve))
+  const { port } = plain.address() as AddressInfo
+  const target = (type: ProbeTarget['type'], more: object = {}): ProbeTarget => ({ type, address: '127.0.0.1', port, path: '/', host: '', expectStatus: '200', timeoutMs: 2000, ...more })
+  const run = (one: ProbeTarget): ReturnType<typeof probe> => probe(one, () => performance.now(), new AbortController().signal)
+  t.true((await run(target('http', { proxyProtocol: 'v1' }))).success)
+  t.regex(seen.join(''), /^PROXY UNKNOWN\r\nGET \/ HTTP\/1\.1\r\n/)
+  seen.length = 0
+  t.false((await run(target('tls', { proxyProtocol: 'v2', timeoutMs: 300 }))).success)
+  const bytes = Buffer.from(seen.join(''), 'latin1')
+  t.is(bytes.toString('hex', 0, 18), '0d0a0d0a000d0a515549540a200000001603', 'LOCAL, then a ClientHello')
+  await new Promise((resolve) => plain.close(resolve))
+  for (const type of ['tcp', 'tls'] as const) t.is((await run(target(type, { proxyProtocol: 'v2' }))).detail, 'connection refused', type)
 })

@@ -32,11 +32,19 @@ export class StatusReader {
       if (end < 0) return this.#unfinished()
       const status = statusOf(this.#text.slice(0, end + 1))
       if (status === undefined) return invalid(`not an HTTP status line: ${printable(this.#text)}`)
-      if (status >= 200 || status === 101) return { kind: 'status', status }
+      if (status >= 200 || status === 101) {
+        this.#text = this.#text.slice(end + 1)
+        return { kind: 'status', status }
+      }
       // RFC 9110 §15.2: any number of interim responses may precede the final one.
       this.#text = this.#text.slice(end + 1)
       this.#inInterimHead = true
     }
+  }
+
+  /** After the status: what has come behind its line, a character for each byte. */
+  get rest(): string {
+    return this.#text
   }
 
   /** What came before the connection ended, in words. */
