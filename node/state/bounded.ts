@@ -12,6 +12,10 @@ export const stateLimits = {
   sessions: 1_000_000,
   users: 1000,
   tokens: 1000,
+  certificates: 2000,
+  /** Of one certificate: chain, sealed key, revocations. */
+  certificateBytes: 256 * 1024,
+  certificatesBytes: 16 * 1024 * 1024,
 } as const
 
 /** What became of a command. */

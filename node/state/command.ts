@@ -1,8 +1,11 @@
 /** Commands as bytes in the log: writing them, and reading them without trusting them. */
 import { Packr } from 'msgpackr'
+import { certificateLevel, readCertificate, readExpectation, readSealed } from './certificates.ts'
+import { Fields, maxProse } from './fields.ts'
 import { decodeMsgpack, FormatError } from './msgpack.ts'
 import { decodeSessions, encodeSessions, type SessionBlockLimits } from './session-block.ts'
 import type { Peer } from '../../consensus/core/types.ts'
+import { stateLimits } from './bounded.ts'
 import { commandLevel, type Support } from './level.ts'
 import type { Actor, ClusterSecrets, Command, SessionUpdate, StoredUser } from './types.ts'
 
@@ -11,7 +14,7 @@ export const commandLimits = {
   id: 64,
   name: 128,
   address: 300,
-  text: 4096,
+  text: maxProse,
   hash: 512,
   sessionKey: 256,
   sessionEntries: 10_000,
@@ -46,7 +49,7 @@ export function encode(value: unknown): Uint8Array {
 function wellFormed(value: unknown): unknown {
   if (typeof value === 'string') return value.toWellFormed()
   if (Array.isArray(value)) return value.map(wellFormed)
-  if (typeof value !== 'object' || value === null) return value
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, wellFormed(item)]))
 }
 
@@ -135,9 +138,26 @@ function readCommand(fields: Fields, level: number): ReadCommand {
       return { ...base, kind, action: fields.text('action', commandLimits.name, 1), detail: fields.prose('detail') }
     case 'sessions':
       return { ...base, kind, entries: readSessions(fields.any('entries')) }
+    case 'certificate-put':
+      needs(level, certificateLevel)
+      return { ...base, kind, certificate: readCertificate(fields.fields('certificate')), summary: fields.prose('summary'), ...readExpectation(fields) }
+    case 'certificate-remove':
+      needs(level, certificateLevel)
+      return { ...base, kind, name: fields.text('name', commandLimits.name, 1), ...readExpectation(fields) }
+    case 'ocsp-put':
+      needs(level, certificateLevel)
+      return { ...base, kind, name: fields.text('name', commandLimits.name, 1), expect: fields.number('expect'), response: fields.bytes('response', stateLimits.certificateBytes) }
+    case 'ticket-keys':
+      needs(level, certificateLevel)
+      return { ...base, kind, expectGeneration: fields.number('expectGeneration'), sealed: readSealed(fields) }
     default:
       throw new FormatError(`there is no command ${JSON.stringify(kind satisfies never)}`)
   }
+}
+
+/** A command that does not say the level of its kind would be passed over by who does not know the kind: nobody may take it. */
+function needs(level: number, least: number): void {
+  if (level < least) throw new FormatError(`a command of this kind is of level ${least}, not of ${level}`)
 }
 
 function readActor(fields: Fields): Actor {
@@ -181,71 +201,4 @@ function readSessions(block: unknown): SessionUpdate[] {
   const updates: SessionUpdate[] = []
   decodeSessions(block, sessionLimits, (update) => updates.push(update))
   return updates
-}
-
-/** Typed access to a decoded map. Every method throws `FormatError` when the field is not what it should be. */
-export class Fields {
-  readonly #map: Readonly<Record<string, unknown>>
-  readonly #name: string
-
-  constructor(value: unknown, name: string) {
-    if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) {
-      throw new FormatError(`${name} is not a map`)
-    }
-    this.#map = value as Record<string, unknown>
-    this.#name = name
-  }
-
-  any(key: string): unknown {
-    return Object.hasOwn(this.#map, key) ? this.#map[key] : undefined
-  }
-
-  text(key: string, maxLength: number, minLength = 0): string {
-    const value = this.any(key)
-    if (typeof value !== 'string' || value.length < minLength || value.length > maxLength) {
-      throw new FormatError(`${this.#name}: ${key} is not a text of ${minLength} to ${maxLength} characters`)
-    }
-    return value
-  }
-
-  /** For people: what is too long is cut, not refused. */
-  prose(key: string): string {
-    const value = this.any(key)
-    if (typeof value !== 'string') throw new FormatError(`${this.#name}: ${key} is not a text`)
-    return value.length <= commandLimits.text ? value : `${value.slice(0, commandLimits.text - 1).toWellFormed()}…`
-  }
-
-  /** A whole number from 0 to 2⁵³ − 1. */
-  number(key: string): number {
-    const value = this.any(key)
-    if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
-      throw new FormatError(`${this.#name}: ${key} is not a whole number`)
-    }
-    return value + 0
-  }
-
-  flag(key: string): boolean {
-    const value = this.any(key)
-    if (typeof value !== 'boolean') throw new FormatError(`${this.#name}: ${key} is not true or false`)
-    return value
-  }
-
-  choice<T extends string>(key: string, choices: readonly T[]): T {
-    const value = this.any(key)
-    const found = choices.find((choice) => choice === value)
-    if (found === undefined) throw new FormatError(`${this.#name}: ${key} is not one of ${choices.join(', ')}`)
-    return found
-  }
-
-  list(key: string, maxItems: number): readonly unknown[] {
-    const value = this.any(key)
-    if (!Array.isArray(value) || value.length > maxItems) {
-      throw new FormatError(`${this.#name}: ${key} is not a list of at most ${maxItems}`)
-    }
-    return value
-  }
-
-  fields(key: string): Fields {
-    return new Fields(this.any(key), `${this.#name}.${key}`)
-  }
 }

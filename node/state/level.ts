@@ -11,8 +11,8 @@
  */
 import type { NodeId } from '../../consensus/core/types.ts'
 
-/** Highest level that this build understands. */
-export const commandLevel = 1
+/** Highest level that this build understands. 2: certificates and ticket keys (`certificates.ts`). */
+export const commandLevel = 2
 
 /** What a member has announced (in the hello of its streams). */
 export interface Support {

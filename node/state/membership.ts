@@ -1,6 +1,7 @@
 /** Membership entries of the log: reading them, and what they changed in words for the audit log. */
 import type { Membership, Peer } from '../../consensus/core/types.ts'
-import { Fields, readPeer } from './command.ts'
+import { readPeer } from './command.ts'
+import { Fields } from './fields.ts'
 import { FormatError } from './msgpack.ts'
 
 const maxPeers = 1000

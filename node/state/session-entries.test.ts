@@ -140,3 +140,23 @@ for (const [what, bytes, message] of wrong) {
     t.throws(() => decodeSessions(Uint8Array.from(bytes), limits, () => undefined), { instanceOf: FormatError, message })
   })
 }
+
+test('a scan in pieces meets every entry once, and can be ended anywhere', (t) => {
+  fc.assert(
+    fc.property(fc.array(update, { maxLength: 60 }), fc.integer({ min: 1, max: 30 }), fc.integer({ min: 1, max: 5 }), (updates, slots, most) => {
+      const table = new SessionEntries(1000)
+      for (const one of updates) table.apply(one)
+      const met: string[] = []
+      for (let from = 0; from >= 0; ) {
+        let now = 0
+        from = table.scan(from, slots, ({ key, member, ttlMs }) => {
+          met.push(`${key} ${member} ${ttlMs}`)
+          return ++now < most
+        })
+      }
+      const all = [...table].map(({ key, member, ttlMs }) => `${key} ${member} ${ttlMs}`)
+      return met.length === all.length && [...met].sort().join('\n') === [...all].sort().join('\n')
+    }),
+  )
+  t.pass()
+})

@@ -100,6 +100,25 @@ export class SessionEntries {
     yield* entriesOf(this.#slabs, this.#oldest, this.#members.names)
   }
 
+  /**
+   * Calls `each` for the entries in at most `slots` slots, in the order of their places in memory. Unlike the iterator it may be gone on
+   * with later: an entry that stays all the while is met once; one that comes or goes meanwhile is met or not.
+   * @param from 0 to begin, else what the call before returned. @param each may return false to end it here
+   * @returns where to go on; -1 at the end
+   */
+  scan(from: number, slots: number, each: (update: SessionUpdate) => unknown): number {
+    const end = this.#slabs.length << slabBits
+    const to = Math.min(end, from + slots)
+    for (let slot = from; slot < to; slot++) {
+      const slab = this.#slabs[slot >> slabBits]!
+      const at = slot & slotMask
+      const key = slab.keys[at]
+      if (key === undefined || key === '') continue
+      if (each({ key, member: this.#members.name(slab.members[at]!), ttlMs: slab.ttlsMs[at]! }) === false) return slot + 1
+    }
+    return to < end ? to : -1
+  }
+
   /** The entries as they are now, whatever is applied later. */
   freeze(): Iterable<SessionUpdate> {
     this.#round++

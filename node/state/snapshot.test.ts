@@ -31,6 +31,13 @@ const body = fc.oneof(
   fc.record({ kind: fc.constant('token-consume'), secretHash: name, peer, nowEpochMs: fc.nat(10) }),
   fc.record({ kind: fc.constant('raise-level'), to: fc.nat(understood), support: fc.constant(['n1', 'n2', 'n3'].map((id) => ({ id, commandLevel: 2, version: '1' }))) }),
   fc.record({ kind: fc.constant('audit'), level: fc.integer({ min: 1, max: understood }), action: fc.constant('a.b'), detail: fc.string({ unit: 'binary' }) }),
+  fc.record({ kind: fc.constant('certificate-put'), level: fc.integer({ min: 1, max: 2 }), certificate: fc.oneof(
+    fc.record({ kind: fc.constant('key-pair'), name: fc.constantFrom('a', 'b'), chain: fc.constantFrom('x', 'y'), sealedKey: fc.uint8Array({ minLength: 1, maxLength: 9 }), ocspResponse: fc.uint8Array({ maxLength: 4 }), ocspFetch: fc.boolean() }),
+    fc.record({ kind: fc.constant('authority'), name: fc.constantFrom('a', 'c'), certificates: fc.constantFrom('x', 'y'), revocations: fc.constantFrom('', 'z') }),
+  ), summary: fc.string(), expect: fc.constantFrom(undefined, 0, 5) }),
+  fc.record({ kind: fc.constant('certificate-remove'), level: fc.constant(2), name: fc.constantFrom('a', 'b', 'c') }),
+  fc.record({ kind: fc.constant('ocsp-put'), level: fc.constant(2), name: fc.constantFrom('a', 'b'), expect: fc.nat(40), response: fc.uint8Array({ maxLength: 9 }) }),
+  fc.record({ kind: fc.constant('ticket-keys'), level: fc.constant(2), expectGeneration: fc.nat(2), sealed: fc.uint8Array({ minLength: 1, maxLength: 9 }) }),
   fc.record({ kind: fc.constant('sessions'), entries: fc.array(fc.record({ key: name, member: name, ttlMs: fc.nat(3) }), { maxLength: 4 }) }),
 )
 /** `current`: the revision is replaced by the one of the time, so that changes are made and not only refused. */
@@ -74,7 +81,7 @@ test('the same log gives the same bytes, outcomes and hash, whether or not the s
       }
       if (one.hash() !== two.hash() || bytesOf(one) !== bytesOf(two)) return false
       // What readers see is the same too.
-      const seen = (state: ClusterState) => JSON.stringify([state.document, state.users, state.membership, state.secrets ?? null, state.audit(undefined, 99), [...state.sessions()], state.revisions(undefined, 99).map((r) => r.document)])
+      const seen = (state: ClusterState) => JSON.stringify([state.document, state.users, state.membership, state.secrets ?? null, state.audit(undefined, 99), [...state.sessions()], state.certificates, state.ticketKeys ?? null, state.revisions(undefined, 99).map((r) => r.document)])
       return seen(one) === seen(two)
     }),
     randomness(t, 60),

@@ -5,13 +5,15 @@
  */
 import type { Membership } from '../../consensus/core/types.ts'
 import { AuditLog, CommandIds, stateLimits, type Fate } from './bounded.ts'
-import { encode, Fields, readPeer, readSecrets, readUser, sessionLimits } from './command.ts'
+import { CertificateStore, readStoredCertificate, readStoredTicketKeys } from './certificates.ts'
+import { encode, readPeer, readSecrets, readUser, sessionLimits } from './command.ts'
+import { Fields } from './fields.ts'
 import { DocumentHistory, type RevisionGroup, type Splice } from './history.ts'
 import { commandLevel, LevelError } from './level.ts'
 import { decodeMsgpack, FormatError } from './msgpack.ts'
 import { decodeSessions, encodeSessions } from './session-block.ts'
 import { SessionEntries } from './session-entries.ts'
-import type { AuditEntry, ClusterSecrets, OutcomeCode, StoredUser } from './types.ts'
+import type { AuditEntry, ClusterSecrets, OutcomeCode, StoredTicketKeys, StoredUser } from './types.ts'
 
 /** Largest chunk of a snapshot, bytes. */
 export const maxChunkBytes = 256 * 1024
@@ -58,6 +60,8 @@ export interface Parts {
   readonly commandIds: CommandIds
   readonly sessionCommandIds: CommandIds
   readonly sessions: SessionEntries
+  readonly certificates: CertificateStore
+  ticketKeys: StoredTicketKeys | undefined
 }
 
 export function emptyParts(): Parts {
@@ -77,6 +81,8 @@ export function emptyParts(): Parts {
     commandIds: new CommandIds(stateLimits.commandIds),
     sessionCommandIds: new CommandIds(stateLimits.commandIds),
     sessions: new SessionEntries(stateLimits.sessions),
+    certificates: new CertificateStore(),
+    ticketKeys: undefined,
   }
 }
 
@@ -107,6 +113,8 @@ export function writeSnapshot(parts: Parts): Iterable<Uint8Array> {
   const ids = parts.commandIds.entries()
   const sessionIds = parts.sessionCommandIds.entries()
   const sessions = parts.sessions.freeze()
+  const certificates = parts.certificates.list
+  const { ticketKeys } = parts
 
   function* records(): Generator<unknown[]> {
     yield ['meta', meta]
@@ -121,6 +129,9 @@ export function writeSnapshot(parts: Parts): Iterable<Uint8Array> {
     for (const batch of batches(ids)) yield ['ids', batch.map(([id, { index, code }]) => [id, index, code])]
     for (const batch of batches(sessionIds)) yield ['session-ids', batch.map(([id, { index, code }]) => [id, index, code])]
     for (const batch of batches(sessions)) yield ['sessions', encodeSessions(batch)]
+    // Below the level of certificates there are none: older versions read what is written then.
+    for (const certificate of certificates) yield ['certificate', certificate]
+    if (ticketKeys !== undefined) yield ['ticket-keys', ticketKeys]
   }
   return { [Symbol.iterator]: () => chunks(records()) }
 }
@@ -279,6 +290,12 @@ class Restorer {
       case 'sessions':
         if (!(record[1] instanceof Uint8Array)) throw new FormatError('the sessions of the snapshot are not bytes')
         decodeSessions(record[1], sessionLimits, (update) => parts.sessions.apply(update))
+        break
+      case 'certificate':
+        parts.certificates.put(readStoredCertificate(fields()))
+        break
+      case 'ticket-keys':
+        parts.ticketKeys = readStoredTicketKeys(fields())
         break
       case 'end':
         if (record[1] !== this.#records) throw new FormatError(`the snapshot has ${this.#records} records instead of ${String(record[1])}`)

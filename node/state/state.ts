@@ -9,12 +9,14 @@ import { sha256Hex } from '../config/sha256.ts'
 import { validateDocument, type ValidationResult } from '../config/validate.ts'
 import type { Entry, Membership } from '../../consensus/core/types.ts'
 import { stateLimits } from './bounded.ts'
+import { applyCertificateCommand, certificateLevel } from './certificates.ts'
 import { decodeCommand, type DecodeResult, type ReadCommand } from './command.ts'
 import { commandLevel, lacking, LevelError, supportText } from './level.ts'
 import { membershipChange, readMembership } from './membership.ts'
+import { frozen, StoredRevision } from './revision.ts'
 import type { SessionEntry } from './session-entries.ts'
 import { emptyParts, SnapshotReader, writeSnapshot, type Parts, type RevisionMeta, type StoredToken } from './snapshot.ts'
-import type { Actor, AuditEntry, ClusterSecrets, Outcome, OutcomeCode, Revision, SessionUpdate, StoredUser } from './types.ts'
+import type { Actor, AuditEntry, ClusterSecrets, Outcome, OutcomeCode, Revision, SessionUpdate, StoredCertificate, StoredTicketKeys, StoredUser } from './types.ts'
 
 export { encodeCommand } from './command.ts'
 
@@ -35,6 +37,7 @@ export class ClusterState {
   readonly #understood: number
   #document: ConfigurationDocument
   #hash: string | undefined
+  #sessionApplied: ((update: SessionUpdate) => void) | undefined
 
   private constructor(parts: Parts, understood: number) {
     this.#parts = parts
@@ -176,6 +179,20 @@ export class ClusterState {
     return this.#parts.tokens.has(secretHash)
   }
 
+  certificate(name: string): StoredCertificate | undefined {
+    return this.#parts.certificates.get(name)
+  }
+
+  /** All, the names in order. The same list, with the same entries in it, until something changes. */
+  get certificates(): readonly StoredCertificate[] {
+    return this.#parts.certificates.list
+  }
+
+  /** Undefined until the first are made. Another object for each generation. */
+  get ticketKeys(): StoredTicketKeys | undefined {
+    return this.#parts.ticketKeys
+  }
+
   session(key: string): SessionEntry | undefined {
     return this.#parts.sessions.get(key)
   }
@@ -194,18 +211,31 @@ export class ClusterState {
     return this.#parts.sessions
   }
 
+  /** Those in at most `slots` places, to be gone on with later (`SessionEntries.scan`). */
+  scanSessions(from: number, slots: number, each: (update: SessionUpdate) => unknown): number {
+    return this.#parts.sessions.scan(from, slots, each)
+  }
+
+  /** From now on `applied` is told of each session update that an entry of the log brings. */
+  watchSessions(applied: (update: SessionUpdate) => void): void {
+    this.#sessionApplied = applied
+  }
+
   /**
    * One hash over what nodes must agree on, to compare them: cluster, revision and document, members, users, unused join
-   * tokens, and the whole audit log from its first entry on. Not part of it: the applied index and the command ids, which
+   * tokens, certificates, and the whole audit log from its first entry on. Not part of it: the applied index and the command ids, which
    * move with every entry, and sessions. Cheap while none of it changes.
    */
   hash(sha256: (data: Uint8Array) => string = sha256Hex): string {
-    const { clusterId, revisions, membership, users, tokens, audit } = this.#parts
-    this.#hash ??= sha256(
+    if (this.#hash !== undefined) return this.#hash
+    const { clusterId, revisions, membership, users, tokens, audit, certificates, ticketKeys, level } = this.#parts
+    // Nodes of a version that knows no certificates come to the same hash as long as there can be none.
+    const later = level < certificateLevel ? [] : [certificates.digest(sha256), ticketKeys?.index ?? 0]
+    this.#hash = sha256(
       new TextEncoder().encode(
         JSON.stringify([
           'haechi-state-1', clusterId, this.revision, revisions.at(-1)?.hash ?? '', membership, [...users.values()], [...tokens.keys()],
-          audit.total, audit.digest,
+          audit.total, audit.digest, ...later,
         ]),
       ),
     )
@@ -268,8 +298,19 @@ export class ClusterState {
       case 'audit':
         return this.#change(command, index, command.action, command.detail)
       case 'sessions':
-        for (const update of command.entries) this.#parts.sessions.apply(update)
+        for (const update of command.entries) {
+          this.#parts.sessions.apply(update)
+          this.#sessionApplied?.(update)
+        }
         return ok
+      case 'certificate-put':
+      case 'certificate-remove':
+      case 'ocsp-put':
+      case 'ticket-keys': {
+        const { code, detail, audit } = applyCertificateCommand(this.#parts, command, index)
+        this.#hash = undefined
+        return audit === undefined ? { code, detail } : this.#change(command, index, audit.action, audit.detail)
+      }
       default:
         throw new Error(`unknown command ${JSON.stringify(command satisfies never)}`)
     }
@@ -448,33 +489,6 @@ export class ClusterState {
   }
 }
 
-/** Reads its document when it is asked for. */
-class StoredRevision implements Revision {
-  readonly revision: number
-  readonly author: string
-  readonly from: string
-  readonly atEpochMs: number
-  readonly comment: string
-  readonly rolledBackTo: number | null
-  readonly hash: string
-  readonly #read: () => ConfigurationDocument
-
-  constructor(meta: RevisionMeta, read: () => ConfigurationDocument) {
-    this.revision = meta.revision
-    this.author = meta.author
-    this.from = meta.from
-    this.atEpochMs = meta.atEpochMs
-    this.comment = meta.comment
-    this.rolledBackTo = meta.rolledBackTo
-    this.hash = meta.hash
-    this.#read = read
-  }
-
-  get document(): ConfigurationDocument {
-    return this.#read()
-  }
-}
-
 function emptyDocument(): ConfigurationDocument {
   const result = validateDocument({})
   if (!result.ok) throw new Error('the empty document is not valid')
@@ -485,13 +499,4 @@ function invalidDocument(result: Extract<ValidationResult, { ok: false }>): Verd
   const [first] = result.problems
   const more = result.problems.length > 1 ? ` (and ${result.problems.length - 1} more)` : ''
   return { code: 'invalid', detail: `${first!.field || 'the document'}: ${first!.message}${more}` }
-}
-
-/** Readers share the document: a change by one of them would make nodes differ. */
-function frozen<T>(value: T): T {
-  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
-    Object.freeze(value)
-    for (const child of Object.values(value)) frozen(child)
-  }
-  return value
 }

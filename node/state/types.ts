@@ -50,6 +50,14 @@ export type Command = Base &
     | { readonly kind: 'raise-level'; readonly to: number; readonly support: readonly Support[] }
     | { readonly kind: 'audit'; readonly action: string; readonly detail: string }
     | { readonly kind: 'sessions'; readonly entries: readonly SessionUpdate[] }
+    /** Adds or replaces. `expect`: index of the entry that it replaces, 0: there is none yet; absent: whatever is there.
+     *  `summary`: for the audit log; never anything of a key. Level 2, like all that follow. */
+    | { readonly kind: 'certificate-put'; readonly certificate: CertificateContent; readonly summary: string; readonly expect?: number }
+    | { readonly kind: 'certificate-remove'; readonly name: string; readonly expect?: number }
+    /** A fresh OCSP response of the key pair that was put at index `expect`. Made by itself every few hours: not in the audit log. */
+    | { readonly kind: 'ocsp-put'; readonly name: string; readonly expect: number; readonly response: Uint8Array }
+    /** The next key of TLS session tickets, sealed; its generation is `expectGeneration` + 1. */
+    | { readonly kind: 'ticket-keys'; readonly expectGeneration: number; readonly sealed: Uint8Array }
   )
 
 export interface SessionUpdate {
@@ -75,6 +83,44 @@ export interface StoredUser {
 export interface ClusterSecrets {
   /** HMAC key of console sessions. */
   readonly sessionKey: string
+}
+
+/** A certificate of the store by its name, as proposed. Texts are PEM. */
+export type CertificateContent =
+  | {
+      readonly kind: 'key-pair'
+      readonly name: string
+      /** The certificate, then its intermediates. */
+      readonly chain: string
+      /** The private key, encrypted for the nodes of the cluster (`node/certificates/seal.ts`). */
+      readonly sealedKey: Uint8Array
+      /** DER, RFC 6960; empty: none. */
+      readonly ocspResponse: Uint8Array
+      /** Fresh responses are fetched from the responder that the certificate names. */
+      readonly ocspFetch: boolean
+    }
+  | {
+      readonly kind: 'authority'
+      readonly name: string
+      readonly certificates: string
+      /** Revocation lists; empty: none. */
+      readonly revocations: string
+    }
+
+export type StoredCertificate = CertificateContent & {
+  /** Raft index of the command that put it: its version. */
+  readonly index: number
+  readonly atEpochMs: number
+}
+
+/** The key of TLS session tickets that all nodes share. */
+export interface StoredTicketKeys {
+  /** 1 for the first key, rises by one. */
+  readonly generation: number
+  readonly sealed: Uint8Array
+  /** Raft index. */
+  readonly index: number
+  readonly atEpochMs: number
 }
 
 export interface Revision {
@@ -106,6 +152,8 @@ export type OutcomeCode =
   | 'ok' | 'revision-conflict' | 'not-found' | 'invalid' | 'token-invalid' | 'already-initialised' | 'last-administrator' | 'duplicate'
   /** Some member's version does not understand it. */
   | 'not-supported'
+  /** The certificate is not the one that was expected. */
+  | 'certificate-changed'
 export interface Outcome {
   readonly id: string
   readonly index: number
