@@ -1,8 +1,8 @@
-/** The suite that every implementation of the seam passes: `contract('net', createNetTransport)` in a test file. */
+/** The suite that every implementation of the seam passes, plain and inside TLS: `contract('net', createNetTransport, plain)` in a test file. */
 import { connect as connectPlain, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import test from 'ava'
 import { freePort, until } from '../test-proxy.ts'
-import type { Connection, ConnectionOwner, Transport } from './transport.ts'
+import type { Acceptor, ClientTls, Connection, ConnectionOwner, Transport } from './transport.ts'
 
 /** Records what an owner hears. */
 class Recorder implements ConnectionOwner {
@@ -34,6 +34,19 @@ class Recorder implements ConnectionOwner {
   }
 }
 
+/** What the peers of a transport are, and how its connections are made with them. */
+export interface Variant {
+  listen(transport: Transport, port: number, accept: (connection: Connection) => void): Promise<Acceptor>
+  /** A peer that connects; half-open connections are allowed. */
+  connect(port: number): Socket
+  /** A server of half-open connections. */
+  serve(handle: (socket: Socket) => void): Promise<{ server: Server; port: number }>
+  /** Breaks a peer's connection off. */
+  reset(socket: Socket): void
+  /** Profile of outgoing connections. */
+  tls(): ClientTls | undefined
+}
+
 async function plainServer(handle: (socket: Socket) => void): Promise<{ server: Server; port: number }> {
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     socket.on('error', () => undefined)
@@ -43,17 +56,25 @@ async function plainServer(handle: (socket: Socket) => void): Promise<{ server: 
   return { server, port: (server.address() as AddressInfo).port }
 }
 
-export function contract(name: string, create: () => Transport): void {
+export const plain: Variant = {
+  listen: (transport, port, accept) => transport.listen({ host: '127.0.0.1', port, backlog: 64 }, accept),
+  connect: (port) => connectPlain({ port, host: '127.0.0.1', allowHalfOpen: true }),
+  serve: plainServer,
+  reset: (socket) => void socket.resetAndDestroy(),
+  tls: () => undefined,
+}
+
+export function contract(name: string, create: () => Transport, variant: Variant): void {
   /** One accepted connection with a plain peer. */
   async function accepted(use: (recorder: Recorder, connection: Connection, peer: Socket) => Promise<void>, keep = true): Promise<void> {
     const port = await freePort()
     const recorder = new Recorder(keep)
     let connection: Connection | undefined
-    const acceptor = await create().listen({ host: '127.0.0.1', port, backlog: 16 }, (fresh) => {
+    const acceptor = await variant.listen(create(), port, (fresh) => {
       connection = fresh
       fresh.owner = recorder
     })
-    const peer = connectPlain({ port, host: '127.0.0.1', allowHalfOpen: true })
+    const peer = variant.connect(port)
     peer.on('error', () => undefined)
     try {
       await until('accepted', () => connection !== undefined)
@@ -79,9 +100,9 @@ export function contract(name: string, create: () => Transport): void {
   })
 
   test(`${name}: an outgoing connection says when it stands, and carries bytes both ways`, async (t) => {
-    const { server, port } = await plainServer((socket) => socket.on('data', (data) => socket.write(data)))
+    const { server, port } = await variant.serve((socket) => socket.on('data', (data) => socket.write(data)))
     const recorder = new Recorder()
-    const connection = create().connect('127.0.0.1', port, recorder)
+    const connection = create().connect('127.0.0.1', port, recorder, variant.tls())
     await until('connected', () => recorder.isConnected)
     connection.write(Buffer.from('echo'))
     await until('echoed', () => recorder.text === 'echo')
@@ -93,7 +114,7 @@ export function contract(name: string, create: () => Transport): void {
 
   test(`${name}: a refused connection closes with the error's name and never connects`, async (t) => {
     const recorder = new Recorder()
-    create().connect('127.0.0.1', await freePort(), recorder)
+    create().connect('127.0.0.1', await freePort(), recorder, variant.tls())
     await until('closed', () => recorder.closedWith !== undefined)
     t.is(recorder.closedWith, 'ECONNREFUSED')
     t.false(recorder.isConnected)
@@ -118,12 +139,12 @@ export function contract(name: string, create: () => Transport): void {
 
   test(`${name}: an outgoing connection hears the end of its peer and can still send`, async (t) => {
     let got = ''
-    const { server, port } = await plainServer((socket) => {
+    const { server, port } = await variant.serve((socket) => {
       socket.on('data', (data) => (got += data.toString()))
       socket.end('bye')
     })
     const recorder = new Recorder()
-    const connection = create().connect('127.0.0.1', port, recorder)
+    const connection = create().connect('127.0.0.1', port, recorder, variant.tls())
     await until('ended', () => recorder.isEnded)
     t.is(recorder.text, 'bye')
     connection.write(Buffer.from('still here'))
@@ -188,9 +209,9 @@ export function contract(name: string, create: () => Transport): void {
           await check(recorder, connection)
         }, false)
       } else {
-        const { server, port } = await plainServer(pump)
+        const { server, port } = await variant.serve(pump)
         const recorder = new Recorder(false)
-        const connection = create().connect('127.0.0.1', port, recorder)
+        const connection = create().connect('127.0.0.1', port, recorder, variant.tls())
         await check(recorder, connection)
         connection.close()
         await until('closed', () => recorder.closedWith !== undefined)
@@ -212,7 +233,7 @@ export function contract(name: string, create: () => Transport): void {
 
   test(`${name}: a reset by the peer closes with its name`, async (t) => {
     await accepted(async (recorder, _connection, peer) => {
-      peer.resetAndDestroy()
+      variant.reset(peer)
       await until('closed', () => recorder.closedWith !== undefined)
       t.is(recorder.closedWith, 'ECONNRESET')
     })
@@ -221,17 +242,17 @@ export function contract(name: string, create: () => Transport): void {
   test(`${name}: what the peer sent before it broke off is delivered although a write failed, and the end is a failure`, async (t) => {
     let gone = false
     let peer: Socket | undefined
-    const { server, port } = await plainServer((socket) => {
+    const { server, port } = await variant.serve((socket) => {
       peer = socket
       socket.on('close', () => (gone = true))
     })
     const recorder = new Recorder()
-    const connection = create().connect('127.0.0.1', port, recorder)
+    const connection = create().connect('127.0.0.1', port, recorder, variant.tls())
     await until('both connected', () => recorder.isConnected && peer !== undefined)
     try {
       connection.pause()
       peer!.write('bye')
-      peer!.resetAndDestroy()
+      variant.reset(peer!)
       await until('the peer is gone', () => gone)
       for (let i = 0; i < 3; i++) {
         connection.write(Buffer.from('more'))
@@ -255,7 +276,7 @@ export function contract(name: string, create: () => Transport): void {
     const owned: Connection[] = []
     const acceptors = await Promise.all(
       [0, 1].map((which) =>
-        create().listen({ host: '127.0.0.1', port, backlog: 64 }, (connection) => {
+        variant.listen(create(), port, (connection) => {
           counts[which]! += 1
           const recorder = new Recorder()
           recorders.push(recorder)
@@ -264,7 +285,7 @@ export function contract(name: string, create: () => Transport): void {
         }),
       ),
     )
-    const peers = Array.from({ length: 40 }, () => connectPlain(port, '127.0.0.1'))
+    const peers = Array.from({ length: 40 }, () => variant.connect(port))
     await until('all accepted', () => counts[0]! + counts[1]! === 40)
     t.true(counts[0]! > 0 && counts[1]! > 0, counts.join())
     for (const acceptor of acceptors) acceptor.close()

@@ -1,6 +1,9 @@
 /** The transport on `node:net`: runs anywhere, needs no compiler. The default. */
-import { connect, createServer, type Socket } from 'node:net'
-import type { Acceptor, Connection, ConnectionOwner, ListenOptions, Transport } from './transport.ts'
+import { connect, createServer, Socket } from 'node:net'
+import { announce, endpointsOf, remoteAddressOf } from './endpoints.ts'
+import { readInto } from './reading.ts'
+import { connectSecurely, secureServer } from './tls.ts'
+import type { Acceptor, ClientTls, Connection, ConnectionOwner, DescriptorCount, Endpoints, Handshake, ListenOptions, ServerTls, Transport } from './transport.ts'
 
 const readBufferBytes = 64 * 1024
 
@@ -55,9 +58,22 @@ class NetConnection implements Connection {
     socket.on('close', () => this.owner.closed(this, this.#error))
   }
 
+  /** Gives its socket to a TLS handshake; the owner hears nothing more. */
+  release(): Socket {
+    this.owner = nobody
+    this.socket.removeAllListeners('data')
+    this.socket.pause()
+    return this.socket
+  }
+
   get remoteAddress(): string {
-    const address = this.socket.remoteAddress ?? ''
-    return address.startsWith('::ffff:') ? address.slice(7) : address
+    return remoteAddressOf(this.socket)
+  }
+  get endpoints(): Endpoints {
+    return endpointsOf(this.socket)
+  }
+  announce(endpoints: Endpoints): void {
+    announce(this.socket, endpoints)
   }
   get flushed(): boolean {
     return this.#waiting === 0
@@ -98,28 +114,65 @@ function codeOf(error: Error): string {
   return (error as NodeJS.ErrnoException).code ?? error.message
 }
 
-export function createNetTransport(): Transport {
+/** A connection that fails as one does for which there is no descriptor. */
+function refused(owner: ConnectionOwner): Connection {
+  const connection = new NetConnection(owner, true)
+  const socket = new Socket()
+  connection.attach(socket)
+  socket.destroy(Object.assign(new Error('no descriptor is left'), { code: 'EMFILE' }))
+  return connection
+}
+
+/** `reads`: `events` is what a version of Node gets that does not let accepted sockets read into a given buffer (`reading.ts`). */
+export function createNetTransport(descriptors?: DescriptorCount, reads: 'direct' | 'events' = 'direct'): Transport {
+  const gone = (): void => descriptors?.countDescriptors(-1)
+  /** A socket takes a descriptor until it is closed, whoever has it by then. */
+  const count = (socket: Socket): void => {
+    if (descriptors === undefined) return
+    descriptors.countDescriptors(1)
+    socket.on('close', gone)
+  }
   // One buffer serves all reads of this thread: libuv reads into it and the owner takes the bytes before the next read.
   const readBuffer = Buffer.allocUnsafeSlow(readBufferBytes)
+  const directBuffer = reads === 'direct' ? readBuffer : undefined
   return {
     listen(options: ListenOptions, accept: (connection: Connection) => void): Promise<Acceptor> {
       const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
         const connection = new NetConnection(nobody, false)
         connection.attach(socket)
-        socket.on('data', (data: Buffer) => connection.owner.received(connection, data, 0, data.length))
+        count(socket)
+        const direct = readInto(socket, directBuffer, (length) => {
+          connection.owner.received(connection, readBuffer, 0, length)
+          return !socket.isPaused()
+        })
+        if (!direct) socket.on('data', (data: Buffer) => connection.owner.received(connection, data, 0, data.length))
         accept(connection)
       })
       return new Promise((resolve, reject) => {
         server.once('error', reject)
         server.listen({ host: options.host, port: options.port, backlog: options.backlog, reusePort: true, exclusive: true }, () => {
           server.off('error', reject)
+          // A connection that could not be accepted: it is gone. Without a descriptor libuv closes it, and does not even tell.
           server.on('error', () => undefined)
-          resolve({ close: () => void server.close() })
+          descriptors?.countDescriptors(1)
+          resolve({
+            close: () => {
+              if (server.listening) gone()
+              server.close()
+            },
+          })
         })
       })
     },
 
-    connect(host: string, port: number, owner: ConnectionOwner): Connection {
+    secure(connection: Connection, tls: ServerTls, first: Buffer | undefined, handshake: Handshake): () => void {
+      if (!(connection instanceof NetConnection)) throw new Error('only a plain connection of this transport can be secured')
+      return secureServer(connection.release(), tls, first, handshake, directBuffer)
+    },
+
+    connect(host: string, port: number, owner: ConnectionOwner, tls?: ClientTls, first?: Buffer): Connection {
+      if (descriptors?.mayConnect() === false) return refused(owner)
+      if (tls !== undefined) return connectSecurely(host, port, owner, tls, first, count, directBuffer)
       const connection = new NetConnection(owner, true)
       const socket: Socket = connect({
         host,
@@ -135,7 +188,11 @@ export function createNetTransport(): Transport {
         },
       })
       connection.attach(socket)
-      socket.on('connect', () => connection.owner.connected(connection))
+      count(socket)
+      socket.on('connect', () => {
+        if (first !== undefined) connection.write(first)
+        connection.owner.connected(connection)
+      })
       return connection
     },
   }
