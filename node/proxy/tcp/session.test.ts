@@ -9,7 +9,7 @@ function session(proxy: FakeProxy): { client: FakeConnection; over: () => boolea
   const client = new FakeConnection()
   let over = false
   proxy.shared.openConnection(0, 1000)
-  void new TcpSession(proxy.runtime, proxy.listener, client, () => (over = true))
+  void new TcpSession(proxy.runtime, proxy.listener, client, 80, () => (over = true))
   return { client, over: () => over }
 }
 const tcp = { protocol: 'tcp' }
