@@ -20,6 +20,7 @@ const report: NodeReport = {
       bytesInTotal: 1000,
       bytesOutTotal: 2 ** 40,
       errorsTotal: { 'member-timeout': 4, 'no-member': 1 },
+      routing: { retriesTotal: 11, retriesRefusedTotal: 12, copiesTotal: 13, copiesSkippedTotal: 14 },
       error: 'address in use',
     },
   ],
@@ -33,9 +34,12 @@ const report: NodeReport = {
       errorsTotal: 3,
       health: 'down',
       healthSinceEpochMs: 0,
+      ejectionsTotal: 6,
+      weightFactor: 0.125,
       lastProbe: '',
     },
   ],
+  circuits: [{ pool: 'p', state: 'half-open' }],
   heartLoopGapMs: 0,
   heartResidentBytes: 0,
   residentBytes: 1234,
@@ -44,7 +48,12 @@ const report: NodeReport = {
 }
 
 test('a page is valid exposition text: one HELP and TYPE for each family, before its samples, and no family twice', (t) => {
-  const text = metricsText({ report, heart: undefined, revision: 8 })
+  const sessionTable = { pools: [{ pool: 'p', entries: 4 }], evictedTotal: 1, fullTotal: 2, busyTotal: 3, notReplicatedTotal: 5 }
+  const text = metricsText({ report, heart: undefined, revision: 8, sessionTable })
+  t.true(text.includes('haechi_session_table_entries{pool="p"} 4\n'))
+  t.true(text.includes('haechi_session_dropped_updates_total{reason="pool-full"} 2\n'))
+  t.true(text.includes('haechi_listener_retries_total{listener="web",result="refused"} 12\n'))
+  t.true(text.includes('haechi_listener_copies_total{listener="web",result="sent"} 13\n'))
   t.true(text.endsWith('\n'))
   const types = new Map<string, string>()
   let family = ''
@@ -87,17 +96,29 @@ test('values and labels are what they should be', (t) => {
     'haechi_member_errors_total{pool="p",member="a\\"b\\\\c\\nd"} 3',
     'haechi_member_health{pool="p",member="a\\"b\\\\c\\nd",state="down"} 1',
     'haechi_member_health{pool="p",member="a\\"b\\\\c\\nd",state="up"} 0',
+    'haechi_member_ejections_total{pool="p",member="a\\"b\\\\c\\nd"} 6',
+    'haechi_member_weight_factor{pool="p",member="a\\"b\\\\c\\nd"} 0.125',
+    'haechi_pool_circuit{pool="p",state="half-open"} 1',
+    'haechi_pool_circuit{pool="p",state="open"} 0',
   ])
     t.true(lines.includes(expected), expected)
 })
 
 test('a node without listeners has no empty families', (t) => {
   t.notRegex(
-    metricsText({ report: { ...report, listeners: [], members: [] }, heart: undefined }),
+    metricsText({ report: { ...report, listeners: [], members: [], circuits: [] }, heart: undefined }),
     /haechi_(listener|member|vip|consensus)/,
   )
 })
 
 test('label values are escaped', (t) => {
   t.is(escapeLabel('a\\b"c\nd'), 'a\\\\b\\"c\\nd')
+})
+
+test('certificates tell the time that they have left, which is negative once they have expired', (t) => {
+  const certificates = [{ name: 'www', kind: 'key-pair', notAfterEpochMs: 90_500 }, { name: 'old', kind: 'authority', notAfterEpochMs: -1000 }]
+  const text = metricsText({ report, heart: undefined, certificates })
+  t.true(text.includes('haechi_certificate_expiry_seconds{name="www",kind="key-pair"} 90.5\n'))
+  t.true(text.includes('haechi_certificate_expiry_seconds{name="old",kind="authority"} -1\n'))
+  t.false(metricsText({ report, heart: undefined }).includes('haechi_certificate'))
 })

@@ -4,7 +4,10 @@
  */
 import type { NodeReport } from '../api/types.ts'
 import type { HeartStatus } from '../link.ts'
-import type { ListenerCounters, MemberCounters } from './counters.ts'
+import type { ClusterSessionCounters } from '../sessions/cluster.ts'
+import { trafficMetrics } from './traffic-metrics.ts'
+import type { TrafficReport } from './traffic.ts'
+import type { ListenerCounters, MemberCounters, PoolCircuit } from './counters.ts'
 
 export const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8'
 
@@ -17,14 +20,21 @@ export interface MetricsInput {
   readonly revision?: number
   /** Entries of the replicated session table; left out when there is none. */
   readonly sessions?: number
+  /** This node's shared session table; left out when no pool has needed it. */
+  readonly sessionTable?: ClusterSessionCounters | undefined
+  /** What is counted by route, pool and member; left out when it is not known. */
+  readonly traffic?: TrafficReport
+  /** Certificates of the store; left out when there is none. */
+  readonly certificates?: readonly { readonly name: string; readonly kind: string; readonly notAfterEpochMs: number }[]
 }
 
 type Labels = Readonly<Record<string, string>>
 
-const memberStates = ['checking', 'up', 'down', 'draining', 'disabled'] as const
+const memberStates = ['checking', 'up', 'down', 'draining', 'disabled', 'ejected'] as const
+const circuitStates = ['closed', 'open', 'half-open'] as const
 
 /** The metrics page of one node. */
-export function metricsText({ report, heart, revision, sessions }: MetricsInput): string {
+export function metricsText({ report, heart, revision, sessions, sessionTable, traffic, certificates = [] }: MetricsInput): string {
   const page = new Page()
   page.gauge('haechi_build_info', 'Version of this node; always 1.', [
     [{ version: report.version, node: report.id }, 1],
@@ -49,8 +59,16 @@ export function metricsText({ report, heart, revision, sessions }: MetricsInput)
   page.gauge('haechi_config_revision_in_force', 'Configuration revision that the data plane has in force.', [
     [{}, report.revisionInForce],
   ])
+  if (sessionTable !== undefined) sessionMetrics(page, sessionTable)
   listenerMetrics(page, report.listeners)
   memberMetrics(page, report.members)
+  circuitMetrics(page, report.circuits ?? [])
+  if (traffic !== undefined) trafficMetrics(page, traffic)
+  page.gauge(
+    'haechi_certificate_expiry_seconds',
+    'Time until the certificate expires (a chain: its first link); negative once it has.',
+    certificates.map(({ name, kind, notAfterEpochMs }): Sample => [{ name, kind }, (notAfterEpochMs - report.atEpochMs) / 1000]),
+  )
   if (heart !== undefined) heartMetrics(page, heart)
   return page.text()
 }
@@ -105,6 +123,20 @@ function listenerMetrics(page: Page, listeners: readonly ListenerCounters[]): vo
       Object.entries(listener.errorsTotal).map(([code, count]): Sample => [{ listener: listener.name, code }, count]),
     ),
   )
+  page.counter(
+    'haechi_listener_retries_total',
+    'Further members tried for a request, by whether the budget of the route allowed it.',
+    listeners.flatMap(({ name, routing }): Sample[] =>
+      routing === undefined ? [] : [[{ listener: name, result: 'sent' }, routing.retriesTotal], [{ listener: name, result: 'refused' }, routing.retriesRefusedTotal]],
+    ),
+  )
+  page.counter(
+    'haechi_listener_copies_total',
+    'Copies of requests for shadow pools, sent or left out.',
+    listeners.flatMap(({ name, routing }): Sample[] =>
+      routing === undefined ? [] : [[{ listener: name, result: 'sent' }, routing.copiesTotal], [{ listener: name, result: 'skipped' }, routing.copiesSkippedTotal]],
+    ),
+  )
 }
 
 function memberMetrics(page: Page, members: readonly MemberCounters[]): void {
@@ -130,6 +162,16 @@ function memberMetrics(page: Page, members: readonly MemberCounters[]): void {
     'Exchanges with the member that ended in an error.',
     each((member) => member.errorsTotal),
   )
+  page.counter(
+    'haechi_member_ejections_total',
+    'How often live traffic had the member ejected.',
+    members.flatMap(({ pool, member, ejectionsTotal }): Sample[] => (ejectionsTotal === undefined ? [] : [[{ pool, member }, ejectionsTotal]])),
+  )
+  page.gauge(
+    'haechi_member_weight_factor',
+    'What the member has of its weight now, 0 to 1: less in a slow start, or by dynamic weights.',
+    members.flatMap(({ pool, member, weightFactor }): Sample[] => (weightFactor === undefined ? [] : [[{ pool, member }, weightFactor]])),
+  )
   page.gauge(
     'haechi_member_health',
     '1 for the state that the member is in, 0 for the others.',
@@ -139,6 +181,30 @@ function memberMetrics(page: Page, members: readonly MemberCounters[]): void {
         member.health === state ? 1 : 0,
       ]),
     ),
+  )
+}
+
+function sessionMetrics(page: Page, table: ClusterSessionCounters): void {
+  page.gauge(
+    'haechi_session_table_entries',
+    'Clients that the pool keeps on members, in the session table of this node.',
+    table.pools.map(({ pool, entries }): Sample => [{ pool }, entries]),
+  )
+  page.counter('haechi_session_evictions_total', 'Live entries that gave way to others because their places in the table were full.', [
+    [{}, table.evictedTotal],
+  ])
+  page.counter('haechi_session_dropped_updates_total', 'Clients that were served and not remembered, or not on the other nodes, by reason.', [
+    [{ reason: 'pool-full' }, table.fullTotal],
+    [{ reason: 'busy' }, table.busyTotal],
+    [{ reason: 'not-replicated' }, table.notReplicatedTotal],
+  ])
+}
+
+function circuitMetrics(page: Page, circuits: readonly PoolCircuit[]): void {
+  page.gauge(
+    'haechi_pool_circuit',
+    '1 for the state that the circuit breaker of the pool is in, 0 for the others.',
+    circuits.flatMap(({ pool, state: now }) => circuitStates.map((state): Sample => [{ pool, state }, now === state ? 1 : 0])),
   )
 }
 
@@ -197,10 +263,18 @@ function heartMetrics(page: Page, heart: HeartStatus): void {
   )
 }
 
-type Sample = readonly [Labels, number]
+export type Sample = readonly [Labels, number]
+
+/** One histogram of a family. */
+export interface HistogramSeries {
+  readonly labels: Labels
+  readonly buckets: readonly (readonly [bound: string, below: number])[]
+  readonly count: number
+  readonly sumSeconds: number
+}
 
 /** Collects families in order and writes them as text. A family without samples is left out. */
-class Page {
+export class Page {
   readonly #lines: string[] = []
 
   gauge(name: string, help: string, samples: readonly Sample[]): void {
@@ -211,21 +285,44 @@ class Page {
     this.#family('counter', name, help, samples)
   }
 
+  /** @param series of each: its labels and its buckets, cumulative, by upper bound in seconds; then count and sum */
+  histogram(name: string, help: string, series: readonly HistogramSeries[]): void {
+    if (series.length === 0) return
+    this.#head('histogram', name, help)
+    for (const { labels, buckets, count, sumSeconds } of series) {
+      const text = labelText(labels)
+      for (const [bound, below] of buckets) this.#lines.push(`${name}_bucket{${text}${text === '' ? '' : ','}le="${bound}"} ${below}`)
+      this.#lines.push(`${name}_bucket{${text}${text === '' ? '' : ','}le="+Inf"} ${count}`)
+      const braces = text === '' ? '' : `{${text}}`
+      this.#lines.push(`${name}_sum${braces} ${number(sumSeconds)}`, `${name}_count${braces} ${count}`)
+    }
+  }
+
   text(): string {
     return `${this.#lines.join('\n')}\n`
   }
 
-  #family(type: 'gauge' | 'counter', name: string, help: string, samples: readonly Sample[]): void {
-    if (samples.length === 0) return
+  #head(type: string, name: string, help: string): void {
     this.#lines.push(
       `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`,
       `# TYPE ${name} ${type}`,
     )
+  }
+
+  #family(type: 'gauge' | 'counter', name: string, help: string, samples: readonly Sample[]): void {
+    if (samples.length === 0) return
+    this.#head(type, name, help)
     for (const [labels, value] of samples) {
-      const pairs = Object.entries(labels).map(([label, text]) => `${label}="${escapeLabel(text)}"`)
-      this.#lines.push(`${name}${pairs.length === 0 ? '' : `{${pairs.join(',')}}`} ${number(value)}`)
+      const text = labelText(labels)
+      this.#lines.push(`${name}${text === '' ? '' : `{${text}}`} ${number(value)}`)
     }
   }
+}
+
+function labelText(labels: Labels): string {
+  return Object.entries(labels)
+    .map(([label, text]) => `${label}="${escapeLabel(text)}"`)
+    .join(',')
 }
 
 /** A label value: backslash, double quote and line feed are escaped. */

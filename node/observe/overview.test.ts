@@ -152,10 +152,10 @@ test('the later of two claims to a VIP is shown; errors of all', (t) => {
 test('a member is as the holder of the VIP sees it, with the connections of all', (t) => {
   const reports = [
     report('n1', { members: [member('down', 1)] }),
-    report('n2', { members: [member('up', 4)], vips: [vip('held', 1)] }),
+    report('n2', { members: [member('up', 4)], vips: [vip('held', 1)], circuits: [{ pool: 'web', state: 'open' }] }),
   ]
   const { pools } = overview('n1', heart('n1', 'n1', {}), reports)
-  t.like(pools[0], { up: 1, active: 5 })
+  t.like(pools[0], { up: 1, active: 5, circuit: 'open' })
   t.like(pools[0]!.members, [
     { name: 'a', health: 'up', active: 5, lastProbe: 'up' },
     { name: 'b', health: 'disabled' },
@@ -194,4 +194,11 @@ test('a listener has the address of its VIP and the problems of every node', (t)
 test('before the heart has spoken there is no quorum and no node', (t) => {
   t.like(overview('n1', undefined, []), { quorum: false, leader: '', nodes: [], revision: 3 })
   t.false(overview('n1', heart('n1', '', {}), []).quorum)
+})
+
+test('certificates that expire are in the overview, the most urgent fifty', (t) => {
+  const input = { self: 'n1', clusterId: 'c', atEpochMs: 0, revision: 1, document, heart: heart('n1', 'n1', {}), reports: new Map(), rates: new Rates(), history: false }
+  t.false('expiring' in buildOverview({ ...input, expiring: [] }))
+  const expiring = Array.from({ length: 60 }, (_, i) => ({ name: `c${i}`, kind: 'key-pair', state: 'soon', notAfterEpochMs: i, what: 'CN=x' }) as const)
+  t.deepEqual(buildOverview({ ...input, expiring }).expiring, expiring.slice(0, 50))
 })

@@ -6,6 +6,7 @@
  */
 import type {
   ClusterOverview,
+  ExpiringCertificate,
   ListenerView,
   MemberView,
   NodeReport,
@@ -35,12 +36,17 @@ export interface OverviewInput {
   /** The newest report of every node by id, this node's own included; without those that are too old to be a fact. */
   readonly reports: ReadonlyMap<string, NodeReport>
   readonly rates: Rates
+  /** Certificates that expire soon or have expired, the most urgent first; left out: none. */
+  readonly expiring?: readonly ExpiringCertificate[]
   /** With the last five minutes of traffic; else only the newest point. */
   readonly history: boolean
 }
 
+/** Certificates in one overview: whoever has more of them to renew looks at the list. */
+const maxExpiring = 50
+
 export function buildOverview(input: OverviewInput): ClusterOverview {
-  const { heart, document, rates } = input
+  const { heart, document, rates, expiring = [] } = input
   const fresh = [...input.reports.values()]
   const vips = document.vips.map((vip) => vipView(vip.name, vip.address, vip.mode, fresh))
   // The node whose word on a member's health counts is the one that takes the traffic, else the leader, else this one.
@@ -59,6 +65,7 @@ export function buildOverview(input: OverviewInput): ClusterOverview {
     vips,
     listeners: listenerViews(document.listeners, document, byWord, rates),
     pools: poolViews(document.pools, byWord, rates),
+    ...(expiring.length === 0 ? {} : { expiring: expiring.slice(0, maxExpiring) }),
     traffic: rates.traffic(input.history),
   }
 }
@@ -148,6 +155,7 @@ function listenerViews(
       name: listener.name,
       address: listener.address ?? addresses.get(listener.vip ?? '') ?? '',
       port: listener.port,
+      ...(listener.portEnd === undefined ? {} : { portEnd: listener.portEnd }),
       protocol: listener.protocol,
       connections: counters.reduce((sum, { item }) => sum + item.connections, 0),
       ...rates.listener(listener.name),
@@ -164,7 +172,18 @@ function poolViews(pools: readonly Pool[], reports: readonly NodeReport[], rates
     (report) => report.members,
     (member) => `${member.pool}/${member.member}`,
   )
+  const circuits = index(
+    reports,
+    (report) => report.circuits ?? [],
+    (circuit) => circuit.pool,
+  )
+  const latencies = index(
+    reports,
+    (report) => report.latencies ?? [],
+    (latency) => latency.pool,
+  )
   return pools.map((pool) => {
+    const latency = latencies.get(pool.name)?.[0]?.item
     const members = pool.members.map((member) =>
       memberView(pool, member, found.get(`${pool.name}/${member.name}`) ?? [], rates),
     )
@@ -174,6 +193,8 @@ function poolViews(pools: readonly Pool[], reports: readonly NodeReport[], rates
       requestsPerSecond: members.reduce((sum, member) => sum + member.requestsPerSecond, 0),
       active: members.reduce((sum, member) => sum + member.active, 0),
       up: members.filter((member) => member.health === 'up').length,
+      circuit: circuits.get(pool.name)?.[0]?.item.state ?? 'none',
+      latency: latency === undefined ? null : { p50Ms: latency.p50Ms, p90Ms: latency.p90Ms, p99Ms: latency.p99Ms },
       members,
     }
   })
