@@ -1,5 +1,6 @@
 /** Where a message's body ends (RFC 9112 §6.3), followed as its bytes pass. */
 import { ChunkedReader } from './chunked.ts'
+import { Method, type Head } from './head.ts'
 
 export const Framing = { none: 0, length: 1, chunked: 2, close: 3 } as const
 
@@ -47,4 +48,19 @@ export class Body {
   get spans(): readonly number[] {
     return this.#chunks?.spans ?? noSpans
   }
+}
+
+/** How the body of an answer ends. @param method of the request, one of `Method` */
+export function framingOfAnswer(head: Head, method: number): number {
+  if (method === Method.head || head.status === 204 || head.status === 304) return Framing.none
+  if (head.chunked) return Framing.chunked
+  if (head.contentLength >= 0) return head.contentLength === 0 ? Framing.none : Framing.length
+  return Framing.close
+}
+
+/** Whether the connection that brought this answer may bring another one behind it. */
+export function isKept(head: Head, framing: number): boolean {
+  // A 204 that announces a body (RFC 9110 §8.6, RFC 9112 §6.1 forbid it) may still send one: into the next answer.
+  const bodyToCome = head.status === 204 && (head.chunked || head.contentLength > 0)
+  return !head.close && (head.minor === 1 || head.keepAlive) && framing !== Framing.close && !bodyToCome
 }

@@ -6,13 +6,19 @@
 import { ListenerField, type ErrorCode } from '../shared.ts'
 import type { ListenerRuntime, Runtime, Timed } from '../runtime.ts'
 import { Tunnel } from '../tcp/tunnel.ts'
+import { certificateFields } from '../tls/client-certificate.ts'
 import type { Connection, ConnectionOwner } from '../transport/transport.ts'
 import { Body, Framing } from './body.ts'
 import { ascii } from './bytes.ts'
-import { answerFor, codeOfFault } from './errors.ts'
-import { Exchange, Phase, type ExchangeClient } from './exchange.ts'
+import type { Action } from './action.ts'
+import type { SourceKey } from '../filters/filters.ts'
+import { answerFor, type Answer, codeOfFault, rateLimitedAnswer } from './errors.ts'
+import { Exchange } from './exchange.ts'
+import { Phase, type ExchangeClient } from './exchange-client.ts'
+import { refusedPath } from '../route/matcher.ts'
 import { HeadScanner, Method, type Head } from './head.ts'
 import type { MemberPool } from './member.ts'
+import { PendingBytes } from './pending.ts'
 
 /** Where the request is. */
 const Request = { idle: 0, head: 1, body: 2, complete: 3 } as const
@@ -22,12 +28,13 @@ const maxPendingBytes = 64 * 1024
 /** After an early answer: how long the rest of a request is read and thrown away, so that the answer is not lost to a reset. */
 const lingerMs = 2000
 
-const nothing = Buffer.alloc(0)
 const crlfcrlf = ascii('\r\n\r\n')
 
 export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
   readonly connection: Connection
   readonly address: Uint8Array
+  readonly secure: boolean
+  readonly certificateFields: Uint8Array | undefined
   lastExchange = false
   congested = false
   activeMs: number
@@ -44,8 +51,7 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
   #minor = 1
 
   /** Bytes received and not yet used: part of a head, a body before its member is connected, the next request. */
-  #pending: Buffer = nothing
-  #pendingLength = 0
+  readonly #pending = new PendingBytes()
   readonly #scanner = new HeadScanner()
   #paused = false
   /** The client has sent its last byte. */
@@ -57,6 +63,8 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
   #lingering = false
   #tunnel: Tunnel | undefined
   #finished = false
+  /** Whom it counts for in rate limits, once one has asked. */
+  #source: SourceKey | undefined
 
   constructor(runtime: Runtime, listener: ListenerRuntime, members: MemberPool, connection: Connection, gone: (client: HttpClient) => void) {
     this.#runtime = runtime
@@ -64,6 +72,9 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
     this.connection = connection
     this.#gone = gone
     this.address = ascii(connection.remoteAddress)
+    const { tls } = connection
+    this.secure = tls !== undefined
+    this.certificateFields = tls !== undefined && listener.plan.tls?.forwardHeaders === true ? certificateFields(tls) : undefined
     this.activeMs = runtime.nowMs
     this.#headSinceMs = runtime.nowMs
     this.#exchange = new Exchange(runtime, listener, members, this)
@@ -94,7 +105,7 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
     this.#runtime.shared.addListener(this.#listener.plan.slot, ListenerField.bytesIn, end - start)
     if (this.#lingering) return
     const { phase } = this.#exchange
-    if (this.#pendingLength > 0 || phase === Phase.connecting || this.#request === Request.complete || (this.congested && phase === Phase.none)) {
+    if (this.#pending.length > 0 || phase === Phase.connecting || this.#request === Request.complete || (this.congested && phase === Phase.none)) {
       this.#stash(buffer, start, end)
       if (phase === Phase.none && !this.congested) this.#usePending()
     } else {
@@ -121,29 +132,19 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
   }
 
   #stash(buffer: Buffer, start: number, end: number): void {
-    const length = this.#pendingLength + end - start
-    if (this.#pending.length < length) {
-      const grown = Buffer.allocUnsafe(Math.max(1024, length * 2))
-      this.#pending.copy(grown, 0, 0, this.#pendingLength)
-      this.#pending = grown
-    }
-    buffer.copy(this.#pending, this.#pendingLength, start, end)
-    this.#pendingLength = length
-    if (this.#request !== Request.head && length >= maxPendingBytes) this.#pause()
+    this.#pending.add(buffer, start, end)
+    if (this.#request !== Request.head && this.#pending.length >= maxPendingBytes) this.#pause()
   }
 
   #usePending(): void {
-    if (this.#pendingLength === 0) return
+    if (this.#pending.length === 0) return
     // A head that comes in many pieces stays where it is until its end is there: each byte is looked at and copied once.
     if (
-      this.#request === Request.head && this.#pendingLength < this.#listener.plan.maxHeadBytes &&
-      this.#scanner.scan(this.#pending, 0, this.#pendingLength) === 0
+      this.#request === Request.head && this.#pending.length < this.#listener.plan.maxHeadBytes &&
+      this.#scanner.scan(this.#pending.bytes, 0, this.#pending.length) === 0
     ) return
-    const pending = this.#pending
-    const length = this.#pendingLength
-    this.#pending = nothing
-    this.#pendingLength = 0
-    this.#use(pending, 0, length)
+    const { length } = this.#pending
+    this.#use(this.#pending.take(), 0, length)
   }
 
   #pause(): void {
@@ -203,8 +204,8 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
 
   /** Keeps part of a head. The scanner remembers how much of it has been looked at. */
   #keepHead(buffer: Buffer, start: number, end: number): number {
-    if (buffer === this.#pending) return -1
-    this.#pendingLength = 0
+    if (buffer === this.#pending.bytes) return -1
+    this.#pending.clear()
     this.#stash(buffer, start, end)
     return -1
   }
@@ -213,21 +214,32 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
     // There is no method: an earlier HEAD must not take this answer's body away.
     this.#method = Method.other
     this.lastExchange = true
+    this.#exchange.arrive(-1)
     this.#answer(code)
     return -1
   }
 
   #begin(head: Head, buffer: Buffer): void {
-    const { matcher, pools, closing } = this.#listener
+    const { matcher, actions, filters, closing } = this.#listener
     this.#method = head.method
     this.#minor = head.minor
     this.lastExchange = this.lastExchange || closing || head.close || (head.minor === 0 && !head.keepAlive)
     this.#emptyLine = false
     this.#body.begin(head.chunked ? Framing.chunked : head.contentLength > 0 ? Framing.length : Framing.none, head.contentLength)
     this.#request = this.#body.done ? Request.complete : Request.body
-    const pool = pools[matcher.match(buffer, head.hostStart, head.hostEnd, head.targetStart, head.targetEnd)]
+    const route = matcher.match(head, buffer, this.address)
+    this.#exchange.arrive(route < 0 ? -1 : route)
+    this.#exchange.observe(head, buffer)
+    if (route === refusedPath) return this.#answer('bad-request')
+    if (filters.atRequest) {
+      const waitMs = filters.refuse(route, head, buffer, (this.#source ??= filters.sourceOf(this.connection.remoteAddress)), this.#exchange.arrivedMs)
+      if (waitMs > 0) return this.#answer('rate-limited', rateLimitedAnswer(waitMs))
+    }
+    const action = actions[route < 0 ? actions.length - 1 : route]!
+    if (action.answers) return this.#answerByRoute(action, head, buffer)
+    const pool = action.choose(this.address)
     if (pool === undefined) this.#answer('no-route')
-    else this.#exchange.begin(pool, head, buffer)
+    else this.#exchange.begin(pool, action, head, buffer)
   }
 
   /**
@@ -275,21 +287,24 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
     if (!this.#exchange.started) return this.#answer(code)
     // Part of an answer is out: only a failure of the connection tells the client that it is not whole.
     this.#runtime.error(this.#listener, code)
+    this.#exchange.finish(code)
     this.#breakOff()
     this.connection.abort()
   }
 
-  exchangeSwitched(member: Connection, over: () => void): void {
+  exchangeSwitched(member: Connection, slot: number, over: () => void): void {
     this.#runtime.timed.delete(this)
-    const pending = this.#pending
-    const pendingLength = this.#pendingLength
-    this.#pendingLength = 0
-    this.#tunnel = new Tunnel(this.#runtime, this.#listener, this.connection, member, (error) => {
+    const { length } = this.#pending
+    const pending = this.#pending.take()
+    this.#tunnel = new Tunnel(this.#runtime, this.#listener, this.connection, member, slot, (error) => {
       if (error !== '') this.#runtime.error(this.#listener, error)
+      this.#exchange.bytesIn += this.#tunnel!.bytesIn
+      this.#exchange.bytesOut += this.#tunnel!.bytesOut
+      this.#exchange.finish(error)
       over()
       this.#finish()
-    })
-    if (pendingLength > 0) this.#tunnel.received(this.connection, pending, 0, pendingLength)
+    }, this.#exchange.tunnelMs)
+    if (length > 0) this.#tunnel.received(this.connection, pending, 0, length)
     if (this.#clientEnded) this.#tunnel.ended(this.connection)
   }
 
@@ -304,20 +319,42 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
 
   // — answers of Haechi's own —
 
-  #answer(code: ErrorCode): void {
+  #answer(code: ErrorCode, answer = this.#exchange.pool?.health.answerFor(code) ?? answerFor(code)): void {
     this.#runtime.error(this.#listener, code)
-    const answer = answerFor(code)
-    if (answer === undefined) return this.connection.close()
+    if (answer === undefined) {
+      this.#exchange.finish(code)
+      return this.connection.close()
+    }
     if (this.#request !== Request.complete || this.#minor === 0) this.lastExchange = true
+    this.#send(answer, code)
+  }
+
+  /** A route answers itself: a redirect or a fixed response. */
+  #answerByRoute(action: Action, head: Head, buffer: Buffer): void {
+    if (this.#request !== Request.complete || this.#minor === 0) this.lastExchange = true
+    const { redirection } = action
+    if (redirection === undefined) return this.#send(action.answer!, '')
+    const bytes = redirection.answer(head, buffer, this.#listener.matcher, this.lastExchange)
+    this.#sendBytes(redirection.status, bytes, '')
+  }
+
+  #send(answer: Answer, code: ErrorCode | ''): void {
     const withoutBody = this.#method === Method.head
     const bytes = this.lastExchange
       ? withoutBody ? answer.closeHead : answer.close
       : withoutBody ? answer.keepHead : answer.keep
+    this.#sendBytes(answer.status, bytes, code)
+  }
+
+  #sendBytes(status: number, bytes: Buffer, code: ErrorCode | ''): void {
     const { shared } = this.#runtime
     const { slot } = this.#listener.plan
-    shared.addListener(slot, ListenerField.status1 + Math.floor(answer.status / 100) - 1, 1)
+    shared.addListener(slot, ListenerField.status1 + Math.floor(status / 100) - 1, 1)
     shared.addListener(slot, ListenerField.bytesOut, bytes.length)
     if (!this.connection.write(bytes)) this.congested = true
+    this.#exchange.status = status
+    this.#exchange.bytesOut += bytes.length
+    this.#exchange.finish(code)
     this.#method = Method.other
     this.#next()
   }
@@ -329,7 +366,7 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
     const complete = this.#request === Request.complete
     this.#exchange.rest()
     if (this.lastExchange || !complete) {
-      if (complete && this.#pendingLength === 0) this.#end()
+      if (complete && this.#pending.length === 0) this.#end()
       else this.#linger()
       return
     }
@@ -341,7 +378,7 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
   /** Goes on to what the client has sent meanwhile. */
   #proceed(): void {
     this.#resume()
-    if (this.#pendingLength > 0) this.#usePending()
+    if (this.#pending.length > 0) this.#usePending()
     if (this.#clientEnded && this.#exchange.phase === Phase.none && !this.#lingering) this.#end()
   }
 
@@ -361,8 +398,7 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
   #linger(): void {
     if (this.#lingering) return
     this.#lingering = true
-    this.#pendingLength = 0
-    this.#pending = nothing
+    this.#pending.clear()
     this.#headSinceMs = this.#runtime.nowMs
     this.connection.end()
     this.#paused = true
@@ -394,8 +430,9 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
 
   /** The client has ended. A half-close after the whole request is allowed; the rest of a body that is not here will never come. */
   #bodyCutShort(): void {
-    if (this.#request !== Request.body || this.#pendingLength > 0 || this.#lingering || this.#finished) return
+    if (this.#request !== Request.body || this.#pending.length > 0 || this.#lingering || this.#finished) return
     this.#runtime.error(this.#listener, 'client-closed')
+    this.#exchange.finish('client-closed')
     this.#breakOff()
     this.connection.close()
   }
@@ -403,6 +440,7 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
   closed(): void {
     if (this.#exchange.phase !== Phase.none) {
       this.#runtime.error(this.#listener, 'client-closed')
+      this.#exchange.finish('client-closed')
       this.#exchange.abandon()
     }
     this.#finish()
@@ -413,7 +451,8 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
     this.#finished = true
     this.#runtime.timed.delete(this)
     this.#runtime.shared.closeConnection(this.#listener.plan.slot)
-    this.#pending = nothing
+    this.#exchange.clientGone()
+    this.#pending.clear()
     this.#gone(this)
   }
 
@@ -439,6 +478,8 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
       } else if (this.#request === Request.head && nowMs - this.#headSinceMs >= plan.requestHeadMs) this.#refuse('request-timeout')
       return
     }
+    if (exchange.endIfDrained()) return
+    if (nowMs >= exchange.deadlineMs) return exchange.expire()
     // The client does not send the rest of its request, or does not read its answer.
     const waitsForClient = exchange.phase !== Phase.connecting && ((this.#request === Request.body && !this.#paused) || exchange.memberPaused)
     if (!waitsForClient) return exchange.sweep(silentMs)

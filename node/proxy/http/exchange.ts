@@ -1,268 +1,98 @@
 /**
  * One request and its answer, as far as the member is concerned: choose one → connect or take a kept connection → pass the head
- * and the body on → read the answer strictly → pass it back with backpressure. Belongs to one client's connection, which uses it
- * for one request after the other.
+ * and the body on (`exchange-request.ts`) → read the answer strictly → pass it back with backpressure, or try another member. Belongs
+ * to one client's connection, which uses it for one request after the other.
  */
 import { ListenerField, MemberField, type ErrorCode } from '../shared.ts'
-import type { PoolRuntime } from '../pool.ts'
-import type { ListenerRuntime, Runtime } from '../runtime.ts'
-import type { Connection } from '../transport/transport.ts'
-import { Body, Framing } from './body.ts'
+import { Body, Framing, framingOfAnswer, isKept } from './body.ts'
 import { ascii } from './bytes.ts'
-import { HeadScanner, Method, type Head } from './head.ts'
-import type { MemberConnection, MemberPool, MemberUser } from './member.ts'
-import { headRoomBytes, writeRequestHead, writeResponseHead } from './rewrite.ts'
+import { Phase } from './exchange-client.ts'
+import { ExchangeRequest } from './exchange-request.ts'
+import { isIdempotent, type Head } from './head.ts'
+import { writeResponseHead } from './rewrite.ts'
 
-/** Where an exchange is. `none`: there is none. */
-export const Phase = { none: 0, connecting: 1, awaited: 2, body: 3 } as const
-
-/** A head larger than this for a member is kept no longer than its exchange. */
-const keepHeadBytes = 4096
 const maxInterimResponses = 16
 
-const nothing = Buffer.alloc(0)
-const crlfcrlf = ascii('\r\n\r\n')
 const continueLine = ascii('HTTP/1.1 100 Continue\r\n\r\n')
 
-/** What an exchange needs of the connection that it answers to. */
-export interface ExchangeClient {
-  readonly connection: Connection
-  /** Its address as text, in bytes. */
-  readonly address: Uint8Array
-  /** The connection ends after this exchange. */
-  lastExchange: boolean
-  /** The kernel did not take the last write to the client: no next exchange before it has, or what is unread would pile up. */
-  congested: boolean
-  /** The whole request has been passed on. */
-  readonly requestComplete: boolean
-  /** Coarse time at which something last moved, for the deadlines. */
-  activeMs: number
-  /** There is no connection to a member yet: the body has to wait. */
-  memberAwaited(): void
-  /** There is one. */
-  memberReady(): void
-  /** The member takes more of the body. */
-  memberDrained(): void
-  /** The answer is complete. */
-  exchangeDone(): void
-  /** There will be no answer of a member, or not all of it. */
-  exchangeFailed(code: ErrorCode): void
-  /** From here on the two connections are a tunnel; `over` is to be called at its end. */
-  exchangeSwitched(member: Connection, over: () => void): void
-}
-
-export class Exchange implements MemberUser {
-  readonly #runtime: Runtime
-  readonly #listener: ListenerRuntime
-  readonly #members: MemberPool
-  readonly #client: ExchangeClient
-
-  phase: number = Phase.none
-  /** Part of an answer is out. */
-  started = false
-  /** The member waits until the client has taken what there is. */
-  memberPaused = false
-
-  #method = 0
-  #minor = 1
-  #upgrade = false
-  #hasBody = false
-  /** The head for the member; kept until the answer begins, in case it has to be sent again. */
-  #head: Buffer = nothing
-  #headLength = 0
-
-  #pool: PoolRuntime | undefined
-  #index = -1
-  /** What the choice of a member depends on. */
-  #key = 0
-  readonly #tried: number[] = []
-  #member: MemberConnection | undefined
-
-  #interims = 0
-  /** Part of an answer's head. */
-  #kept: Buffer = nothing
-  #keptLength = 0
-  readonly #scanner = new HeadScanner()
+export class Exchange extends ExchangeRequest {
   readonly #body = new Body()
   #memberKeeps = false
   #chunksToClient = true
 
-  constructor(runtime: Runtime, listener: ListenerRuntime, members: MemberPool, client: ExchangeClient) {
-    this.#runtime = runtime
-    this.#listener = listener
-    this.#members = members
-    this.#client = client
-  }
-
-  // — to the member —
-
-  /** Sends a request on to a member of the pool. `buffer` holds its head. */
-  begin(pool: PoolRuntime, head: Head, buffer: Buffer): void {
-    this.#pool = pool
-    this.#method = head.method
-    this.#minor = head.minor
-    this.#upgrade = head.upgrade
-    this.#hasBody = head.chunked || head.contentLength > 0
-    this.started = false
-    this.#interims = 0
-    this.#tried.length = 0
-    // Chosen before the head is written: a request without Host gets the member's address.
-    this.#key = pool.keyOf(head, buffer, this.#client.address)
-    this.#index = pool.pick(this.#tried, this.#key)
-    if (this.#index < 0) return this.#client.exchangeFailed('no-member-available')
-    const room = head.end - head.start + headRoomBytes
-    if (this.#head.length < room) this.#head = Buffer.allocUnsafe(Math.max(2048, room))
-    this.#headLength = writeRequestHead(this.#head, head, buffer, {
-      client: this.#client.address,
-      via: this.#via(head),
-      defaultHost: head.hostField < 0 ? this.#memberHost() : nothing,
-      replaceForwarded: this.#listener.plan.replaceForwarded,
-    })
-    this.#reach(true)
-  }
-
-  #via(head: Head): Uint8Array {
-    return head.minor === 0 ? this.#runtime.via10 : this.#runtime.via
-  }
-
-  #memberHost(): Uint8Array {
-    const { address, port } = this.#pool!.plan.members[this.#index]!
-    return ascii(address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`)
-  }
-
-  /** Takes a kept connection to the chosen member, or makes one. */
-  #reach(mayReuse: boolean): void {
-    const member = this.#pool!.plan.members[this.#index]!
-    this.#tried.push(this.#index)
-    const kept = mayReuse ? this.#members.take(member, this) : undefined
-    if (kept !== undefined) {
-      this.#member = kept
-      this.memberConnected()
-      return
-    }
-    this.phase = Phase.connecting
-    this.#client.activeMs = this.#runtime.nowMs
-    this.#client.memberAwaited()
-    this.#member = this.#members.connect(member, this)
-  }
-
-  memberConnected(): void {
-    this.#runtime.shared.addMember(this.#slot(), MemberField.requests, 1)
-    this.phase = Phase.awaited
-    this.#client.activeMs = this.#runtime.nowMs
-    this.#member!.connection.write(this.#head.subarray(0, this.#headLength))
-    // After another member had refused, the body waits.
-    this.#client.memberReady()
-  }
-
-  /** Passes bytes of the body on. @returns false: stop until `memberDrained` */
-  sendBody(buffer: Buffer, start: number, end: number): boolean {
-    return this.#member === undefined || this.#runtime.forward(this.#member.connection, buffer, start, end)
-  }
-
-  memberDrained(): void {
-    this.#client.activeMs = this.#runtime.nowMs
-    this.#client.memberDrained()
-  }
-
   // — from the member —
 
   memberReceived(buffer: Buffer, start: number, end: number): void {
-    this.#client.activeMs = this.#runtime.nowMs
+    this.client.activeMs = this.runtime.nowMs
     if (this.phase === Phase.awaited) this.#readHead(buffer, start, end)
     else if (this.phase === Phase.body) this.#passBody(buffer, start, end)
     else this.abandon()
   }
 
   #readHead(piece: Buffer, pieceStart: number, pieceEnd: number): void {
-    let buffer = piece
-    let start = pieceStart
-    let end = pieceEnd
-    if (this.#keptLength > 0) {
-      const total = this.#keptLength + pieceEnd - pieceStart
-      if (this.#kept.length < total) {
-        const grown = Buffer.allocUnsafe(total * 2)
-        this.#kept.copy(grown, 0, 0, this.#keptLength)
-        this.#kept = grown
-      }
-      piece.copy(this.#kept, this.#keptLength, pieceStart, pieceEnd)
-      buffer = this.#kept
-      start = 0
-      end = total
-    }
-    const { plan } = this.#listener
+    const { plan } = this.listener
+    const reader = this.reader
+    const head = this.runtime.responseHead
+    reader.take(piece, pieceStart, pieceEnd)
     for (;;) {
-      let length: number
-      const found = this.#scanner.scanned === 0 ? buffer.indexOf(crlfcrlf, start) : -1
-      if (found >= 0 && found + 4 <= end) length = found + 4 - start
-      else length = this.#scanner.scan(buffer, start, end)
-      if (length < 0 || length > plan.maxHeadBytes || (length === 0 && end - start >= plan.maxHeadBytes)) return this.#badResponse()
-      if (length === 0) return this.#keep(buffer, start, end)
-      this.#scanner.reset()
-      const head = this.#runtime.responseHead
-      if (head.parseResponse(buffer, start, start + length, plan.maxHeaders) !== 0) return this.#badResponse()
+      const found = reader.next(head, plan.maxHeadBytes, plan.maxHeaders)
+      if (found < 0) return this.#badResponse()
+      if (found === 0) return
+      const { buffer, start, end } = reader
       if (head.status >= 200 || head.status === 101) {
-        this.#kept = nothing
-        this.#keptLength = 0
-        if (head.status === 101) this.#switchProtocols(head, buffer, start + length, end)
-        else this.#beginAnswer(head, buffer, start + length, end)
+        reader.reset()
+        const { health } = this.pool!
+        if (health.counts) health.answered(this.slot(), head.status)
+        if (head.status === 101) this.#switchProtocols(head, buffer, start, end)
+        else if (!this.action.retriesStatus(head.status) || !this.#repeat(MemberField.errors)) this.#beginAnswer(head, buffer, start, end)
         return
       }
-      if (++this.#interims > maxInterimResponses) return this.#badResponse()
-      if (this.#minor === 1) this.#passInterim(head, buffer)
-      start += length
-      if (start === end) return this.#keep(buffer, start, end)
+      if (++this.interims > maxInterimResponses) return this.#badResponse()
+      if (this.minor === 1) this.#passInterim(head, buffer)
     }
-  }
-
-  #keep(buffer: Buffer, start: number, end: number): void {
-    const length = end - start
-    if (buffer === this.#kept) {
-      if (start > 0) buffer.copyWithin(0, start, end)
-    } else {
-      if (this.#kept.length < length) this.#kept = Buffer.allocUnsafe(Math.max(1024, length * 2))
-      buffer.copy(this.#kept, 0, start, end)
-    }
-    this.#keptLength = length
   }
 
   #passInterim(head: Head, buffer: Buffer): void {
     if (head.status === 100 && head.count === 0) {
-      if (!this.#client.connection.write(continueLine)) this.#client.congested = true
+      if (!this.client.connection.write(continueLine)) this.client.congested = true
       return
     }
-    this.#write(writeResponseHead(this.#runtime.scratch, 0, head, buffer, { via: this.#via(head), connection: '', chunked: false, dropLength: true }))
+    this.#write(writeResponseHead(this.runtime.scratch, 0, head, buffer, { via: this.via(head), connection: '', chunked: false, dropLength: true }))
   }
 
   #beginAnswer(head: Head, buffer: Buffer, bodyStart: number, end: number): void {
     const { status } = head
-    const client = this.#client
-    let framing: number
-    if (this.#method === Method.head || status === 204 || status === 304) framing = Framing.none
-    else if (head.chunked) framing = Framing.chunked
-    else if (head.contentLength >= 0) framing = head.contentLength === 0 ? Framing.none : Framing.length
-    else framing = Framing.close
+    const client = this.client
+    const framing = framingOfAnswer(head, this.method)
     const body = this.#body
     body.begin(framing, head.contentLength)
-    // A 204 that announces a body (RFC 9110 §8.6, RFC 9112 §6.1 forbid it) may still send one: into the next answer.
-    const bodyToCome = status === 204 && (head.chunked || head.contentLength > 0)
-    this.#memberKeeps = !head.close && (head.minor === 1 || head.keepAlive) && framing !== Framing.close && !bodyToCome
-    this.#chunksToClient = this.#minor === 1
+    this.#memberKeeps = isKept(head, framing)
+    this.#chunksToClient = this.minor === 1
     // Without a length that the client can read, the connection's end is the body's end.
-    if (framing === Framing.close || (framing === Framing.chunked && this.#minor === 0)) client.lastExchange = true
+    if (framing === Framing.close || (framing === Framing.chunked && this.minor === 0)) client.lastExchange = true
     // An answer before the request's end: what the client still sends would be taken for a next request.
     if (!client.requestComplete) client.lastExchange = true
     this.started = true
+    this.status = status
+    this.answeredMs = performance.now()
     this.phase = Phase.body
-    const { shared, scratch } = this.#runtime
-    shared.addListener(this.#listener.plan.slot, ListenerField.status1 + Math.floor(status / 100) - 1, 1)
-    if (status >= 500) shared.addMember(this.#slot(), MemberField.errors, 1)
+    const { shared, scratch } = this.runtime
+    shared.addListener(this.listener.plan.slot, ListenerField.status1 + Math.floor(status / 100) - 1, 1)
+    if (status >= 500) shared.addMember(this.slot(), MemberField.errors, 1)
+    if (this.pool!.measures) this.measured(status < 500)
+    const { marks } = this.observer
+    if (marks.responds) marks.dropFromAnswer(head, buffer)
+    const { responseEdits } = this.action
+    responseEdits?.drop(head, buffer)
     let length = writeResponseHead(scratch, 0, head, buffer, {
-      via: this.#via(head),
-      connection: client.lastExchange ? 'close' : this.#minor === 0 ? 'keep-alive' : '',
-      chunked: head.chunked && status !== 204 && this.#minor === 1,
+      via: this.via(head),
+      connection: client.lastExchange ? 'close' : this.minor === 0 ? 'keep-alive' : '',
+      chunked: head.chunked && status !== 204 && this.minor === 1,
       dropLength: status === 204,
     })
+    if (responseEdits !== undefined) length = responseEdits.append(scratch, length)
+    length = this.stickTo(head, buffer, length)
+    if (marks.responds && this.note !== undefined) length = marks.appendToAnswer(scratch, length, this.note)
     // The head and what is there of the body in one write, if they fit; a read of the transport does.
     let from = bodyStart
     if (framing === Framing.length && end > bodyStart && length + end - bodyStart <= scratch.length) {
@@ -278,58 +108,64 @@ export class Exchange implements MemberUser {
 
   /** Writes `[0, length)` of the scratch buffer to the client. */
   #write(length: number): boolean {
-    this.#runtime.shared.addListener(this.#listener.plan.slot, ListenerField.bytesOut, length)
-    const ok = this.#runtime.writeScratch(this.#client.connection, length)
-    if (!ok) this.#client.congested = true
+    this.runtime.shared.addListener(this.listener.plan.slot, ListenerField.bytesOut, length)
+    this.bytesOut += length
+    const ok = this.runtime.writeScratch(this.client.connection, length)
+    if (!ok) this.client.congested = true
     return ok
   }
 
   #passBody(buffer: Buffer, start: number, end: number): void {
     const body = this.#body
-    const { connection } = this.#client
+    const { connection } = this.client
     const to = body.read(buffer, start, end)
     if (to < 0) return this.#badResponse()
     let ok = true
     if (body.framing === Framing.chunked && !this.#chunksToClient) {
       const { spans } = body
-      for (let i = 0; i < spans.length; i += 2) ok = this.#runtime.forward(connection, buffer, spans[i]!, spans[i + 1]!)
-    } else ok = this.#runtime.forward(connection, buffer, start, to)
-    this.#runtime.shared.addListener(this.#listener.plan.slot, ListenerField.bytesOut, to - start)
-    if (!ok) this.#client.congested = true
+      for (let i = 0; i < spans.length; i += 2) ok = this.runtime.forward(connection, buffer, spans[i]!, spans[i + 1]!)
+    } else ok = this.runtime.forward(connection, buffer, start, to)
+    this.runtime.shared.addListener(this.listener.plan.slot, ListenerField.bytesOut, to - start)
+    this.bytesOut += to - start
+    if (!ok) this.client.congested = true
     if (body.done) this.#done(end > to)
     else if (!ok) this.#pauseMember()
   }
 
   #pauseMember(): void {
-    if (this.memberPaused || this.#member === undefined) return
+    if (this.memberPaused || this.connected === undefined) return
     this.memberPaused = true
-    this.#member.connection.pause()
+    this.connected.connection.pause()
   }
 
   /** The client has taken everything. */
   resumeMember(): void {
     if (!this.memberPaused) return
     this.memberPaused = false
-    this.#member?.connection.resume()
+    this.connected?.connection.resume()
   }
 
   #switchProtocols(head: Head, buffer: Buffer, bodyStart: number, end: number): void {
-    if (!this.#upgrade || !head.upgrade) return this.#badResponse()
-    const member = this.#member!
-    const slot = this.#slot()
-    const { shared } = this.#runtime
-    shared.addListener(this.#listener.plan.slot, ListenerField.status1, 1)
-    this.#write(writeResponseHead(this.#runtime.scratch, 0, head, buffer, { via: this.#via(head), connection: '', chunked: false, dropLength: true }))
+    if (!this.upgrade || !head.upgrade) return this.#badResponse()
+    const member = this.connected!
+    const slot = this.slot()
+    const { shared } = this.runtime
+    shared.addListener(this.listener.plan.slot, ListenerField.status1, 1)
+    if (this.pool!.measures) this.measured(true)
+    this.status = 101
+    this.answeredMs = performance.now()
+    const length = writeResponseHead(this.runtime.scratch, 0, head, buffer, { via: this.via(head), connection: '', chunked: false, dropLength: true })
+    this.#write(this.stickTo(head, buffer, length))
     if (end > bodyStart) {
-      shared.addListener(this.#listener.plan.slot, ListenerField.bytesOut, end - bodyStart)
-      this.#runtime.forward(this.#client.connection, buffer, bodyStart, end)
+      shared.addListener(this.listener.plan.slot, ListenerField.bytesOut, end - bodyStart)
+      this.runtime.forward(this.client.connection, buffer, bodyStart, end)
     }
     member.user = undefined
     // The member's place is taken until the tunnel ends.
-    this.#index = -1
-    this.#release()
+    this.index = -1
+    this.release()
     this.phase = Phase.none
-    this.#client.exchangeSwitched(member.connection, () => shared.addActive(slot, -1))
+    this.client.exchangeSwitched(member.connection, slot, () => shared.addActive(slot, -1))
   }
 
   // — ends —
@@ -343,7 +179,12 @@ export class Exchange implements MemberUser {
   }
 
   memberClosed(error: string): void {
-    if (this.phase === Phase.connecting) return this.#connectFailed('member-connect-failed')
+    if (this.phase === Phase.connecting) {
+      if (error !== 'EMFILE' && error !== 'ENFILE') return this.#connectFailed(error.startsWith('tls ') ? 'member-tls-failed' : 'member-connect-failed')
+      // Not the member's fault, and another one would not help.
+      this.abandon()
+      return this.client.exchangeFailed('descriptor-limit')
+    }
     if (this.phase === Phase.body && this.#body.framing === Framing.close && error === '') {
       this.#memberKeeps = false
       return this.#done(false)
@@ -353,28 +194,76 @@ export class Exchange implements MemberUser {
 
   /** The connection to the chosen member could not be made: nothing was sent, so another may be tried. */
   #connectFailed(code: ErrorCode): void {
-    const pool = this.#pool!
-    this.#runtime.shared.addMember(this.#slot(), MemberField.connectFailures, 1)
+    const pool = this.pool!
+    this.runtime.shared.addMember(this.slot(), MemberField.connectFailures, 1)
+    if (pool.measures) this.measured(false)
+    if (pool.health.counts) pool.health.failed(this.slot())
     this.abandon()
-    if (this.#tried.length <= pool.plan.retries) {
-      this.#index = pool.pick(this.#tried, this.#key)
-      if (this.#index >= 0) return this.#reach(true)
+    const { retries } = this.action
+    const again = retries === undefined
+      ? this.tried.length <= pool.plan.retries
+      : retries.onConnectFailure && this.tried.length <= retries.attempts && this.#mayRetry()
+    if (again) {
+      this.index = this.choose(pool)
+      if (this.index >= 0) {
+        this.member = this.index
+        this.chosenMs = performance.now()
+        this.#count(ListenerField.retries)
+        return this.reach(true)
+      }
     }
-    this.#client.exchangeFailed(code)
+    this.client.exchangeFailed(code)
   }
 
   /** The member broke off. */
   #memberFailed(): void {
-    const member = this.#member
+    const member = this.connected
     const kept = member !== undefined && member.uses > 1
-    if (kept && this.phase === Phase.awaited && this.#interims === 0 && this.#keptLength === 0 && !this.#hasBody && isIdempotent(this.#method)) {
+    if (kept && this.phase === Phase.awaited && this.interims === 0 && this.reader.empty && !this.hasBody && isIdempotent(this.method)) {
       // A kept connection that the member was closing just then: nothing was answered, so the request goes out again.
       member.discard()
-      this.#member = undefined
-      this.#tried.pop()
-      return this.#reach(false)
+      this.connected = undefined
+      this.tried.pop()
+      return this.reach(false)
     }
+    if (this.phase === Phase.awaited && this.action.retries?.onReset === true && this.#repeatFailed()) return
     this.#fail('member-closed')
+  }
+
+  /**
+   * Sends the request to another member, if its route wants that, the budget allows it, and a repetition is safe (RFC 9110 §9.2.2): an
+   * idempotent method, and a body that is here whole as far as it came.
+   * @param field what counts at the member that is given up
+   * @returns false: all is as before
+   */
+  #repeat(field: number): boolean {
+    const { retries } = this.action
+    const pool = this.pool!
+    if (retries === undefined || this.tried.length > retries.attempts || this.upgrade || !isIdempotent(this.method)) return false
+    if (this.hasBody && this.keptBody?.isWithin(retries.maxBodyBytes) !== true) return false
+    if (!this.#mayRetry()) return false
+    const next = this.choose(pool)
+    if (next < 0) return false
+    this.runtime.shared.addMember(this.slot(), field, 1)
+    if (pool.measures) this.measured(false)
+    this.abandon()
+    this.index = next
+    this.member = next
+    this.chosenMs = performance.now()
+    this.#count(ListenerField.retries)
+    this.reach(true)
+    return true
+  }
+
+  /** Whether the budget of the route allows another retry. */
+  #mayRetry(): boolean {
+    if (this.action.budget!.take(this.runtime.nowMs)) return true
+    this.#count(ListenerField.retriesRefused)
+    return false
+  }
+
+  #count(field: number): void {
+    this.runtime.shared.addListener(this.listener.plan.slot, field, 1)
   }
 
   #badResponse(): void {
@@ -382,63 +271,61 @@ export class Exchange implements MemberUser {
   }
 
   #fail(code: ErrorCode): void {
-    this.#runtime.shared.addMember(this.#slot(), MemberField.errors, 1)
+    this.runtime.shared.addMember(this.slot(), MemberField.errors, 1)
+    const pool = this.pool!
+    if (pool.measures) this.measured(false)
+    if (pool.health.counts) pool.health.failed(this.slot())
     this.abandon()
-    this.#client.exchangeFailed(code)
-  }
-
-  /** Ends the exchange without an answer; the member sees it break off. */
-  abandon(): void {
-    this.#member?.discard()
-    this.#release()
-    this.phase = Phase.none
-  }
-
-  #slot(): number {
-    return this.#pool!.plan.members[this.#index]!.slot
-  }
-
-  /** Gives the member's place back. */
-  #release(): void {
-    if (this.#index >= 0) this.#runtime.shared.addActive(this.#slot(), -1)
-    this.#index = -1
-    this.#member = undefined
-    this.memberPaused = false
-    this.#keptLength = 0
-    this.#kept = nothing
-    this.#scanner.reset()
+    this.client.exchangeFailed(code)
   }
 
   /** The answer is complete. `excess`: the member sent more than that, so its connection cannot be trusted. */
   #done(excess: boolean): void {
-    const member = this.#member
+    const member = this.connected
     if (member !== undefined) {
       // What the kernel has not taken yet is in this exchange's buffer, which the next request writes anew.
-      if (this.#memberKeeps && !excess && this.#client.requestComplete && member.usable && member.connection.flushed) {
+      if (this.#memberKeeps && !excess && this.client.requestComplete && member.usable && member.connection.flushed) {
         if (this.memberPaused) member.connection.resume()
-        this.#members.give(member, this.#pool!.plan)
+        if (this.pool!.plan.proxyVersion === 0) this.members.give(member, this.pool!.plan)
+        else {
+          this.clientGone()
+          member.user = undefined
+          this.own = member
+        }
       } else member.discard()
     }
-    this.#release()
+    this.release()
     this.phase = Phase.none
-    this.#client.exchangeDone()
+    this.finish('')
+    this.client.exchangeDone()
   }
 
   /** The member's deadlines. `silentMs`: for so long nothing has moved. */
   sweep(silentMs: number): void {
-    const pool = this.#pool!.plan
+    const pool = this.pool!.plan
+    if (this.ticket !== undefined) return
     if (this.phase === Phase.connecting) {
       if (silentMs >= pool.connectMs) this.#connectFailed('member-connect-timeout')
-    } else if (silentMs >= pool.serverIdleMs) this.#fail('member-timeout')
+    } else if (silentMs >= (this.action.serverIdleMs === 0 ? pool.serverIdleMs : this.action.serverIdleMs)) {
+      if (this.phase === Phase.awaited && this.action.retries?.onTimeout === true && this.#repeatFailed()) return
+      this.#fail('member-timeout')
+    }
+  }
+
+  /** `repeat` after a failure that no answer has told: it counts against the member all the same. */
+  #repeatFailed(): boolean {
+    const { health } = this.pool!
+    const slot = this.slot()
+    if (!this.#repeat(MemberField.errors)) return false
+    if (health.counts) health.failed(slot)
+    return true
   }
 
   /** Between exchanges: keeps no table, and no large buffer. */
   rest(): void {
-    this.#pool = undefined
-    if (this.#head.length > keepHeadBytes) this.#head = nothing
+    this.pool = undefined
+    this.action = this.listener.actions.at(-1)!
+    this.keptBody?.rest()
+    this.head.rest()
   }
-}
-
-function isIdempotent(method: number): boolean {
-  return method === Method.get || method === Method.head || method === Method.put || method === Method.delete || method === Method.options || method === Method.trace
 }

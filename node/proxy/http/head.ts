@@ -45,10 +45,15 @@ const methods: readonly (readonly [Buffer, number])[] = [
   [ascii('TRACE'), Method.trace], [ascii('PATCH'), Method.patch],
 ]
 
+/** Whether doing it twice is the same as once (RFC 9110 §9.2.2). @param method one of `Method` */
+export function isIdempotent(method: number): boolean {
+  return method === Method.get || method === Method.head || method === Method.put || method === Method.delete || method === Method.options || method === Method.trace
+}
+
 /** What a field is to a proxy. `keep`: passes as it is. */
 export const FieldKind = {
   keep: 0, host: 1, connection: 2, hopByHop: 3, contentLength: 4, transferEncoding: 5, upgrade: 6, expect: 7, forwardedFor: 8,
-  forwardedProto: 9, via: 10,
+  forwardedProto: 9, via: 10, clientCertificate: 11,
 } as const
 
 const known: (readonly (readonly [Uint8Array, number])[])[] = []
@@ -56,11 +61,12 @@ for (const [name, kind] of [
   ['host', FieldKind.host], ['connection', FieldKind.connection], ['keep-alive', FieldKind.hopByHop], ['te', FieldKind.hopByHop],
   ['proxy-connection', FieldKind.hopByHop], ['content-length', FieldKind.contentLength], ['transfer-encoding', FieldKind.transferEncoding],
   ['upgrade', FieldKind.upgrade], ['expect', FieldKind.expect], ['x-forwarded-for', FieldKind.forwardedFor],
-  ['x-forwarded-proto', FieldKind.forwardedProto], ['via', FieldKind.via],
+  ['x-forwarded-proto', FieldKind.forwardedProto], ['via', FieldKind.via], ['x-client-cert-verified', FieldKind.clientCertificate],
+  ['x-client-cert-subject', FieldKind.clientCertificate], ['x-client-cert-fingerprint', FieldKind.clientCertificate],
 ] as const) {
   known[name.length] = [...(known[name.length] ?? []), [ascii(name), kind]]
 }
-for (let length = 0; length < 18; length++) known[length] ??= []
+for (let length = 0; length < 26; length++) known[length] ??= []
 
 const chunkedName = ascii('chunked')
 const closeName = ascii('close')
@@ -322,6 +328,13 @@ export class Head {
       }
     }
     return false
+  }
+
+  /** The request's host is going to be another one: neither its field nor that of an absolute target goes on. */
+  replaceHost(): void {
+    if (this.hostField >= 0) this.kinds[this.hostField] = FieldKind.hopByHop
+    this.hostField = -1
+    this.hostEnd = this.hostStart
   }
 
   #target(buffer: Buffer, start: number, end: number): number {

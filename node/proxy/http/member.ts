@@ -1,7 +1,8 @@
 /** A connection to a member: for one exchange at a time, kept for the next. And the idle ones of a worker. */
 import type { MemberPlan, PoolPlan } from '../route/table.ts'
 import type { Runtime, Timed } from '../runtime.ts'
-import type { Connection, ConnectionOwner } from '../transport/transport.ts'
+import { Mirrors } from './mirror.ts'
+import type { ClientTls, Connection, ConnectionOwner } from '../transport/transport.ts'
 
 /** What an exchange wants to hear of its member connection. */
 export interface MemberUser {
@@ -15,6 +16,8 @@ export interface MemberUser {
 export class MemberConnection implements ConnectionOwner {
   readonly plan: MemberPlan
   readonly connection: Connection
+  /** How it was secured; another one since then, and it is not used again. */
+  readonly tls: ClientTls | undefined
   readonly #pool: MemberPool
   user: MemberUser | undefined
   established = false
@@ -23,11 +26,12 @@ export class MemberConnection implements ConnectionOwner {
   closed_ = false
   idleUntilMs = Infinity
 
-  constructor(plan: MemberPlan, pool: MemberPool, user: MemberUser, runtime: Runtime) {
+  constructor(plan: MemberPlan, pool: MemberPool, user: MemberUser, runtime: Runtime, first: Buffer | undefined) {
     this.plan = plan
     this.#pool = pool
     this.user = user
-    this.connection = runtime.transport.connect(plan.address, plan.port, this)
+    this.tls = runtime.memberTls(plan)
+    this.connection = runtime.transport.connect(plan.address, plan.port, this, this.tls, first)
   }
 
   get usable(): boolean {
@@ -72,9 +76,12 @@ export class MemberConnection implements ConnectionOwner {
 export class MemberPool implements Timed {
   readonly #runtime: Runtime
   readonly #idle = new Map<number, MemberConnection[]>()
+  /** Copies of requests that nobody waits for. */
+  readonly mirrors: Mirrors
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime
+    this.mirrors = new Mirrors(runtime, this)
     runtime.timed.add(this)
   }
 
@@ -85,7 +92,7 @@ export class MemberPool implements Timed {
     for (;;) {
       const connection = list.pop()
       if (connection === undefined) return undefined
-      if (!connection.usable || connection.plan.address !== member.address || connection.plan.port !== member.port) {
+      if (!connection.usable || connection.plan.address !== member.address || connection.plan.port !== member.port || connection.tls !== this.#runtime.memberTls(member)) {
         connection.user = user
         connection.discard()
         continue
@@ -96,8 +103,9 @@ export class MemberPool implements Timed {
     }
   }
 
-  connect(member: MemberPlan, user: MemberUser): MemberConnection {
-    return new MemberConnection(member, this, user, this.#runtime)
+  /** @param first sent before everything else */
+  connect(member: MemberPlan, user: MemberUser, first?: Buffer): MemberConnection {
+    return new MemberConnection(member, this, user, this.#runtime, first)
   }
 
   /** Takes a connection back after an exchange that ended in order. */
@@ -125,9 +133,11 @@ export class MemberPool implements Timed {
   }
 
   sweep(nowMs: number): void {
-    for (const list of this.#idle.values()) {
+    for (const [slot, list] of this.#idle) {
+      // Its drain timeout has passed: nothing of it stays.
+      const drained = list.length > 0 && this.#runtime.shared.isCut(slot)
       // The oldest are in front.
-      while (list.length > 0 && list[0]!.idleUntilMs <= nowMs) list[0]!.discard()
+      while (list.length > 0 && (drained || list[0]!.idleUntilMs <= nowMs)) list[0]!.discard()
     }
   }
 

@@ -10,6 +10,7 @@ const http11 = ascii(' HTTP/1.1\r\n')
 const statusStart = ascii('HTTP/1.1 ')
 const forwardedFor = ascii('X-Forwarded-For: ')
 const forwardedProtoHttp = ascii('X-Forwarded-Proto: http\r\n')
+const forwardedProtoHttps = ascii('X-Forwarded-Proto: https\r\n')
 const viaName = ascii('Via: ')
 const viaSeparator = ascii(', ')
 const hostName = ascii('Host: ')
@@ -92,13 +93,20 @@ export interface RequestRewrite {
   /** Textual address of the client, as bytes. */
   readonly client: Uint8Array
   readonly via: Uint8Array
-  /** For an HTTP/1.0 request without Host: the member's own name. */
+  /** For a request without Host, or whose Host was taken away: the member's own name, or what the route wants. */
   readonly defaultHost: Uint8Array
   readonly replaceForwarded: boolean
+  /** The client's connection is inside TLS. */
+  readonly secure: boolean
+  /** Lines about the client's certificate; undefined: none. */
+  readonly certificateFields: Uint8Array | undefined
+  /** In place of the target that came. */
+  readonly target: Uint8Array | undefined
 }
 
 const always = (1 << FieldKind.connection) | (1 << FieldKind.hopByHop) | (1 << FieldKind.upgrade) | (1 << FieldKind.transferEncoding)
 const requestDrops = always | (1 << FieldKind.forwardedFor) | (1 << FieldKind.forwardedProto)
+const certificateBit = 1 << FieldKind.clientCertificate
 const forwardedProtoBit = 1 << FieldKind.forwardedProto
 const upgradeBit = 1 << FieldKind.upgrade
 
@@ -106,8 +114,11 @@ const upgradeBit = 1 << FieldKind.upgrade
 export function writeRequestHead(target: Buffer, head: Head, source: Buffer, with_: RequestRewrite): number {
   let at = copy(target, 0, source, head.start, head.methodEnd)
   target[at++] = 0x20
-  if (head.targetEmpty) at = put(target, at, slash)
-  at = copy(target, at, source, head.targetStart, head.targetEnd)
+  if (with_.target !== undefined) at = put(target, at, with_.target)
+  else {
+    if (head.targetEmpty) at = put(target, at, slash)
+    at = copy(target, at, source, head.targetStart, head.targetEnd)
+  }
   at = put(target, at, http11)
   if (head.hostField < 0) {
     at = put(target, at, hostName)
@@ -123,6 +134,8 @@ export function writeRequestHead(target: Buffer, head: Head, source: Buffer, wit
   // What a proxy in front of this one has seen of the client's protocol counts, when its word does.
   const keepsProto = !with_.replaceForwarded && anyOf(head, FieldKind.forwardedProto)
   if (keepsProto) drops &= ~forwardedProtoBit
+  // Only a proxy in front that is trusted may say what certificate its client had.
+  if (with_.secure || with_.replaceForwarded) drops |= certificateBit
   at = copyFields(target, at, head, source, drops, connectionNames(head, source))
   if (head.chunked) at = put(target, at, transferChunked)
   if (head.upgrade) at = put(target, at, connectionUpgrade)
@@ -131,7 +144,8 @@ export function writeRequestHead(target: Buffer, head: Head, source: Buffer, wit
     at = put(target, at, with_.client)
     at = put(target, at, crlf)
   } else at = appendList(target, at, forwardedFor, head, source, FieldKind.forwardedFor, with_.client)
-  if (!keepsProto) at = put(target, at, forwardedProtoHttp)
+  if (!keepsProto) at = put(target, at, with_.secure ? forwardedProtoHttps : forwardedProtoHttp)
+  if (with_.certificateFields !== undefined) at = put(target, at, with_.certificateFields)
   if (hasVia) at = appendList(target, at, viaName, head, source, FieldKind.via, with_.via)
   else {
     at = put(target, at, viaName)

@@ -1,9 +1,16 @@
 /**
- * The RouteTable: what the workers need of a configuration document, as immutable plain data that can be posted to them, and
- * the choice of a route. Pure.
+ * The RouteTable: what the workers need of a configuration document, as immutable plain data that can be posted to them. The
+ * choice of a route is in `matcher.ts`. Pure.
  */
-import type { ConfigurationDocument } from '../../config/schema.ts'
+import type { Balance, HashOn } from '../../config/balance-schema.ts'
+import type { ConfigurationDocument, Pool } from '../../config/schema.ts'
 import { durationMs } from '../../config/duration.ts'
+import { healthPlan, type HealthPlan } from './health-plan.ts'
+import { persistencePlan, type PersistencePlan } from './persistence-plan.ts'
+import { filtersOf, queueOf, type FilterMemory, type FiltersPlan, type QueuePlan } from '../filters/plan.ts'
+import { layer4Of, proxyVersionOf, type Layer4Plan } from './layer4.ts'
+import { listenerTlsOf, poolTlsOf, type ListenerTlsPlan, type PoolTlsPlan } from './tls-plan.ts'
+import { headerEditsOf, routePlanOf, type HeaderEditsPlan, type RoutePlan } from './plan.ts'
 
 export interface RouteTable {
   readonly revision: number
@@ -15,11 +22,21 @@ export interface ListenerPlan {
   /** Place of its counters in shared memory, stable by name. */
   readonly slot: number
   readonly address: string
+  /** First and last port, both inclusive. */
   readonly port: number
+  readonly portEnd: number
   /** The address is a VIP: in bind mode it is listened on only while held. */
   readonly vip: boolean
-  readonly protocol: 'http' | 'tcp'
+  /** `http` with `tls` is https. */
+  readonly protocol: 'http' | 'tcp' | 'tls-passthrough' | 'udp'
+  /** Undefined: plain. */
+  readonly tls: ListenerTlsPlan | undefined
   readonly routes: readonly RoutePlan[]
+  /** How routes see a path, and members get it (`path.ts`). */
+  readonly normalizePath: 'match' | 'forward' | 'off'
+  /** Port of https that everything is redirected to; 0: none. */
+  readonly redirectToHttps: number
+  readonly headerEdits: HeaderEditsPlan | undefined
   /** Index into `pools`, -1: none. */
   readonly pool: number
   readonly requestHeadMs: number
@@ -30,28 +47,36 @@ export interface ListenerPlan {
   readonly maxHeadBytes: number
   readonly maxHeaders: number
   readonly replaceForwarded: boolean
-}
-export interface RoutePlan {
-  readonly name: string
-  /** Lower case. */
-  readonly exactHosts: readonly string[]
-  /** With the leading dot: `.example.org` for `*.example.org`. */
-  readonly hostSuffixes: readonly string[]
-  /** Path prefixes without a slash at the end; empty: every path. */
-  readonly paths: readonly string[]
-  readonly pool: number
+  readonly layer4: Layer4Plan
+  readonly filters: FiltersPlan
 }
 export interface PoolPlan {
   readonly name: string
   /** Place of its cursor in shared memory. */
   readonly slot: number
-  readonly balance: 'round-robin' | 'least-connections'
+  readonly balance: Balance
+  /** What is hashed where `balance` is `hash`. */
+  readonly hashOn: HashOn
+  /** Name of the header field in lower case, or of the cookie; else empty. */
+  readonly hashName: string
+  /** The most that a member may have of its fair share; 0: no bound. */
+  readonly loadFactor: number
+  readonly dynamicWeights: boolean
+  readonly minimumMembers: number
   readonly members: readonly MemberPlan[]
   readonly connectMs: number
   readonly serverIdleMs: number
   readonly keepAliveMs: number
   readonly retries: number
   readonly maxIdle: number
+  /** Connections to members begin with a PROXY header of this version; 0: they do not. */
+  readonly proxyVersion: 0 | 1 | 2
+  /** Requests or connections to all members at once; 0: no limit. */
+  readonly maxConnections: number
+  readonly queue: QueuePlan | undefined
+  /** What keeps a client on one member; undefined: nothing. */
+  readonly persistence: PersistencePlan | undefined
+  readonly health: HealthPlan
 }
 export interface MemberPlan {
   readonly name: string
@@ -59,51 +84,77 @@ export interface MemberPlan {
   readonly address: string
   readonly port: number
   readonly weight: number
+  /** Requests or connections at once; 0: no limit. */
+  readonly maxConnections: number
+  readonly priority: number
+  readonly backup: boolean
+  /** Of its pool; undefined: plain. */
+  readonly tls: PoolTlsPlan | undefined
 }
 
 /** Gives names their places in shared memory. */
 export interface Slots {
   listener(name: string): number
+  route(listener: string, name: string): number
   pool(name: string): number
   member(pool: string, name: string): number
 }
 
-export function compileTable(revision: number, document: ConfigurationDocument, slots: Slots): RouteTable {
+/** Names of header fields have no case, those of cookies have. */
+function hashName(hash: Pool['hash']): string {
+  if (hash?.name === undefined) return ''
+  return hash.on === 'header' ? hash.name.toLowerCase() : hash.name
+}
+
+export function compileTable(revision: number, document: ConfigurationDocument, slots: Slots, memory: FilterMemory): RouteTable {
   const poolIndex = new Map(document.pools.map((pool, index) => [pool.name, index]))
   const vips = new Map(document.vips.map((vip) => [vip.name, vip.address]))
   return {
     revision,
-    pools: document.pools.map((pool) => ({
+    pools: document.pools.map((pool) => ({ pool, tls: poolTlsOf(pool) })).map(({ pool, tls }) => ({
       name: pool.name,
       slot: slots.pool(pool.name),
       balance: pool.balance,
+      hashOn: pool.hash?.on ?? 'source',
+      hashName: hashName(pool.hash),
+      loadFactor: (pool.hash?.balanceFactor ?? 0) / 100,
+      dynamicWeights: pool.dynamicWeights ?? false,
+      minimumMembers: pool.minimumMembers ?? 1,
       members: pool.members.map((member) => ({
         name: member.name,
         slot: slots.member(pool.name, member.name),
         address: member.address,
         port: member.port,
         weight: member.weight,
+        maxConnections: member.maxConnections ?? 0,
+        priority: member.priority ?? 0,
+        backup: member.backup ?? false,
+        tls,
       })),
       connectMs: durationMs(pool.connectTimeout),
       serverIdleMs: durationMs(pool.serverIdleTimeout),
       keepAliveMs: durationMs(pool.keepAlive),
       retries: pool.retries,
       maxIdle: pool.maxIdleConnections,
+      proxyVersion: proxyVersionOf(pool.sendProxyProtocol),
+      maxConnections: pool.maxConnections ?? 0,
+      queue: queueOf(pool),
+      persistence: persistencePlan(pool),
+      health: healthPlan(pool),
     })),
     listeners: document.listeners.map((listener) => ({
       name: listener.name,
       slot: slots.listener(listener.name),
       address: listener.address ?? vips.get(listener.vip ?? '') ?? '',
       port: listener.port,
+      portEnd: listener.portEnd ?? listener.port,
       vip: listener.vip !== undefined,
-      protocol: listener.protocol,
-      routes: listener.routes.map((route) => ({
-        name: route.name,
-        exactHosts: route.hosts.filter((host) => !host.startsWith('*.')).map((host) => host.toLowerCase()),
-        hostSuffixes: route.hosts.filter((host) => host.startsWith('*.')).map((host) => host.slice(1).toLowerCase()),
-        paths: route.paths.map((path) => path.replace(/\/+$/, '')),
-        pool: poolIndex.get(route.pool) ?? -1,
-      })),
+      protocol: listener.protocol === 'https' ? 'http' : listener.protocol,
+      tls: listenerTlsOf(listener),
+      routes: listener.routes.map((route) => routePlanOf(route, slots.route(listener.name, route.name), poolIndex)),
+      normalizePath: listener.normalizePath ?? 'match',
+      redirectToHttps: listener.redirectToHttps ?? 0,
+      headerEdits: headerEditsOf(listener.headers),
       pool: listener.pool === undefined ? -1 : (poolIndex.get(listener.pool) ?? -1),
       requestHeadMs: durationMs(listener.requestHeadTimeout),
       keepAliveMs: durationMs(listener.clientKeepAlive),
@@ -113,77 +164,8 @@ export function compileTable(revision: number, document: ConfigurationDocument, 
       maxHeadBytes: listener.maxHeadBytes,
       maxHeaders: listener.maxHeaders,
       replaceForwarded: listener.forwardedHeaders === 'replace',
+      layer4: layer4Of(listener),
+      filters: filtersOf(listener, document, memory),
     })),
   }
-}
-
-/** A listener's routes, prepared for matching on bytes. */
-export class Matcher {
-  readonly #routes: readonly { readonly exact: ReadonlySet<string>; readonly suffixes: readonly string[]; readonly anyHost: boolean; readonly paths: readonly Uint8Array[]; readonly pool: number }[]
-  readonly #fallback: number
-  readonly #needsHost: boolean
-
-  constructor(listener: ListenerPlan, bytes: (text: string) => Uint8Array) {
-    this.#fallback = listener.pool
-    this.#routes = listener.routes.map((route) => ({
-      exact: new Set(route.exactHosts),
-      suffixes: route.hostSuffixes,
-      anyHost: route.exactHosts.length === 0 && route.hostSuffixes.length === 0,
-      paths: route.paths.some((path) => path === '') ? [] : route.paths.map(bytes),
-      pool: route.pool,
-    }))
-    this.#needsHost = this.#routes.some((route) => !route.anyHost)
-  }
-
-  /**
-   * The first route that matches decides. The host is compared without case, port and trailing dot; paths by whole segments.
-   * @returns an index into the table's pools, or -1: no route and no default
-   */
-  match(buffer: Buffer, hostStart: number, hostEnd: number, targetStart: number, targetEnd: number): number {
-    if (this.#routes.length === 0) return this.#fallback
-    const host = this.#needsHost ? hostName(buffer, hostStart, hostEnd) : ''
-    for (let i = 0; i < this.#routes.length; i++) {
-      const route = this.#routes[i]!
-      if (!route.anyHost && !route.exact.has(host) && !hasSuffix(host, route.suffixes)) continue
-      if (route.paths.length === 0 || hasPath(buffer, targetStart, targetEnd, route.paths)) return route.pool
-    }
-    return this.#fallback
-  }
-}
-
-function hostName(buffer: Buffer, start: number, end: number): string {
-  let stop = end
-  // The port: behind the last colon, unless that is inside an IPv6 literal.
-  for (let i = end - 1; i > start; i--) {
-    const byte = buffer[i]!
-    if (byte === 0x3a) {
-      stop = i
-      break
-    }
-    if (byte < 0x30 || byte > 0x39) break
-  }
-  if (stop > start && buffer[stop - 1] === 0x2e) stop--
-  return buffer.toString('latin1', start, stop).toLowerCase()
-}
-
-function hasSuffix(host: string, suffixes: readonly string[]): boolean {
-  for (let i = 0; i < suffixes.length; i++) {
-    const suffix = suffixes[i]!
-    if (host.length > suffix.length && host.endsWith(suffix)) return true
-  }
-  return false
-}
-
-function hasPath(buffer: Buffer, start: number, end: number, paths: readonly Uint8Array[]): boolean {
-  for (let i = 0; i < paths.length; i++) {
-    const path = paths[i]!
-    const { length } = path
-    if (end - start < length) continue
-    let at = 0
-    while (at < length && buffer[start + at] === path[at]) at++
-    if (at < length) continue
-    const next = start + length
-    if (next === end || buffer[next] === 0x2f || buffer[next] === 0x3f) return true
-  }
-  return false
 }
