@@ -2,10 +2,12 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
 import type { ClusterOverview } from './api/types.ts'
@@ -63,9 +65,11 @@ class TestNode {
     this.apiPort = apiPort
   }
 
-  start(): void {
+  /** `detached`: as the leader of a session of its own, as a service is. */
+  start({ detached = false }: { readonly detached?: boolean } = {}): void {
     const child = spawn(process.execPath, [main, 'start', '--dir', this.directory, '--workers', '1', '--stop-on-stdin-end'], {
       stdio: ['pipe', 'ignore', 'pipe'],
+      detached,
       env: { ...process.env, HAECHI_LOG: 'plain' },
     })
     child.stderr.on('data', (data: Buffer) => (this.log += data.toString()))
@@ -186,6 +190,18 @@ test.serial('the heart is small: no command line, no compiler, nothing of its se
   t.notRegex(read(child, 'environ'), /MALLOC_/)
 })
 
+test.serial('bug: the heart was urgent within its session only, and waited its turn among all others', async (t) => {
+  const autogroup = '/proc/self/autogroup'
+  if (process.getuid?.() !== 0 || !existsSync(autogroup)) {
+    t.log('not run: only root may raise a priority, and only some kernels share processors out among sessions')
+    return t.pass()
+  }
+  const node = await make(t)
+  node.start({ detached: true })
+  await node.ready()
+  t.regex(readFileSync(`/proc/${node.process.pid}/autogroup`, 'utf8'), /nice -15$/m)
+})
+
 test.serial('a second heart for the same directory is refused with one clear line', async (t) => {
   const node = await make(t)
   node.start()
@@ -266,4 +282,92 @@ test.serial('a node that is too old for its log stops where it does not understa
   t.is(change.status, 409, JSON.stringify(change.body))
   t.like(change.body, { code: 'not-supported', detail: `Nothing was changed: ${why}.` })
   t.is((await node.status()).nodes[0]!.report!.appliedIndex, index - 1)
+})
+
+/** One TLS connection with one request; `session`: to go on with. */
+function handshake(port: number, session?: Buffer): Promise<{ subject: string; reused: boolean; session: Buffer | undefined }> {
+  return new Promise((resolve, reject) => {
+    let ticket: Buffer | undefined
+    const socket = connectTls({ host: '127.14.0.1', port, servername: 'www.example.org', rejectUnauthorized: false, ...(session === undefined ? {} : { session }) })
+    socket.on('session', (data: Buffer) => (ticket = data))
+    socket.once('error', reject)
+    socket.once('secureConnect', () => socket.write('GET / HTTP/1.1\r\nHost: www.example.org\r\nConnection: close\r\n\r\n'))
+    // With the answer the tickets of TLS 1.3 have arrived, too.
+    socket.once('data', () => {
+      resolve({ subject: [socket.getPeerCertificate().subject?.CN].flat().join(), reused: socket.isSessionReused(), session: ticket })
+      socket.destroy()
+    })
+  })
+}
+
+test.serial('a certificate goes from the API to new handshakes, is ciphertext on the disk, and clients resume after a restart', async (t) => {
+  const { makeCertificate } = await import('./certificates/test-chain.ts')
+  const node = await make(t)
+  const port = await freePort()
+  node.start()
+  await node.ready()
+  const [first, second] = await Promise.all(['one', 'two'].map((name) => makeCertificate(name, { names: ['www.example.org'] })))
+  const put = (made: typeof first) => node.call('PUT', '/certificates/web', { certificate: made!.pem, key: made!.keyPem })
+  t.is((await put(first)).status, 201)
+  const document = {
+    haechi: 1,
+    pools: [{ name: 'p', members: [{ name: 'a', address: '127.14.0.2', port: 9 }] }],
+    listeners: [{ name: 'front', address: '127.14.0.1', port, protocol: 'https', pool: 'p', tls: { certificates: ['web'] } }],
+  }
+  const applied = await node.call('PUT', '/config', document, { 'if-match': '"1"' })
+  t.is(applied.status, 200, JSON.stringify(applied.body))
+  const audited = async (action: string) => ((await node.call('GET', '/audit')).body as { action: string }[]).some((entry) => entry.action === action)
+  await until('the leader has made ticket keys', async () => ((await audited('tls.ticket-keys')) ? true : undefined))
+  await until('it serves', () => handshake(port).catch(() => undefined))
+  t.is((await handshake(port)).subject, 'one')
+  t.is((await put(second)).status, 200)
+  await until('new handshakes have the new one', async () => ((await handshake(port)).subject === 'two' ? true : undefined))
+  const { session } = await handshake(port)
+  t.true(session !== undefined)
+  t.true((await handshake(port, session)).reused)
+  t.is(await node.degraded(), '')
+  const metrics = await node.call('GET', '/metrics')
+  t.regex(String(metrics.body), /haechi_certificate_expiry_seconds\{name="web",kind="key-pair"\} 77\d{5}/)
+
+  await node.stop()
+  // Neither PEM nor the DER in it, in whatever piece of the log or of a snapshot.
+  const secret = Buffer.from(second!.key.export({ format: 'jwk' }).d!, 'base64url')
+  for (const file of readdirSync(join(node.directory, 'log'), { recursive: true, withFileTypes: true })) {
+    if (!file.isFile()) continue
+    const bytes = readFileSync(join(file.parentPath, file.name))
+    t.false(bytes.includes(secret) || bytes.includes(second!.keyPem.split('\n')[1]!), file.name)
+  }
+  node.start()
+  await node.ready()
+  const again = await until('it serves again', () => handshake(port, session).catch(() => undefined))
+  t.true(again.reused, 'the ticket keys are the cluster\'s')
+  t.notRegex(node.log, /PRIVATE KEY/)
+})
+
+test.serial('what goes through a node is in its metrics, its overview and its access log', async (t) => {
+  const node = await make(t)
+  const port = await freePort()
+  const server = createHttpServer((_request, response) => response.end('hello'))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  node.start()
+  await node.ready()
+  const document = {
+    haechi: 1,
+    accessLists: [{ name: 'bad', prefixes: Array.from({ length: 100_000 }, (_, i) => `11.${i >> 16}.${(i >> 8) & 255}.${i & 255}/32`) }],
+    pools: [{ name: 'p', healthCheck: { type: 'none' }, members: [{ name: 'a', address: '127.0.0.1', port: (server.address() as AddressInfo).port }] }],
+    listeners: [{ name: 'front', address: '127.17.0.4', port, pool: 'p', deny: ['bad'], accessLog: {}, routes: [{ name: 'api', paths: ['/api'], pool: 'p' }] }],
+  }
+  const applied = await node.call('PUT', '/config', document, { 'if-match': '"1"' })
+  t.is(applied.status, 200, JSON.stringify(applied.body).slice(0, 500))
+  await until('it serves', async () => ((await fetch(`http://127.17.0.4:${port}/api/x`)).status === 200 ? true : undefined))
+  const metrics = String((await node.call('GET', '/metrics')).body)
+  t.regex(metrics, /haechi_route_responses_total\{listener="front",route="api",class="2xx"\} [1-9]/)
+  t.regex(metrics, /haechi_pool_first_byte_seconds_bucket\{pool="p",le="\+Inf"\} [1-9]/)
+  t.regex(metrics, /haechi_member_duration_seconds_count\{pool="p",member="a"\} [1-9]/)
+  const latency = await until('the overview has percentiles', async () => (await node.status()).pools[0]?.latency ?? undefined)
+  t.true(latency.p50Ms > 0 && latency.p99Ms >= latency.p50Ms)
+  const path = join(node.directory, 'access.log')
+  const line = await until('the line is there', () => readFileSync(path, 'utf8').split('\n').find((text) => text !== ''))
+  t.like(JSON.parse(line), { listener: 'front', route: 'api', pool: 'p', member: 'a', status: 200, target: '/api/x' })
 })
