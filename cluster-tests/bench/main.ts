@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 
 const folder = fileURLToPath(new URL('.', import.meta.url))
 /** A table that grows with the benchmarks. */
-const names = ['http', 'proxy', 'consensus', 'snapshot'].filter((file) => existsSync(`${folder}${file}.ts`))
+const names = ['http', 'proxy', 'consensus', 'snapshot', 'sessions'].filter((file) => existsSync(`${folder}${file}.ts`))
 const [name, ...rest] = process.argv.slice(2)
 
 if (name === undefined || !names.includes(name)) {

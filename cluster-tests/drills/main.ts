@@ -9,6 +9,7 @@ import { createLab, labExists, openLab, type Lab } from '../lab/lab.ts'
 import { applyLatency } from './apply-latency.ts'
 import { applyUnderKill } from './apply-under-kill.ts'
 import { drills, type Drill } from './drills.ts'
+import { keepClients } from './keep-clients.ts'
 import { seededRandom } from './random.ts'
 import { drillReport, machine, passes, runInWords, table, versions, type DrillReport, type Report } from './report.ts'
 import { clusterInWords, repair, runDrill, type RunResult } from './run.ts'
@@ -17,9 +18,11 @@ const usage = `Usage: npm run drill -- NAME [options]
 ${drills.map((drill) => `  ${drill.name.padEnd(17)} ${drill.what}`).join('\n')}
   all               every drill above, one after the other
   apply-under-kill  the holder is killed while changes are applied through both nodes and 200 clients poll
+  keep-clients      100,000 sessions and TLS clients over a killed holder: who stays on his member, who resumes
   apply-latency     changes through a follower: time until in force, refusals, and a request across 100 changes
 Options:
-  --runs N     runs of each drill (default 20; apply-latency: 30)
+  --runs N     runs of each drill (default 20; apply-latency: 30; keep-clients: 3)
+  --sessions N keep-clients: how many (default 100000)
   --json FILE  the whole report
   --name LAB   lab to use (default drill); one that is up already is used as it is, and stays
   --keep       leave the lab up afterwards
@@ -63,6 +66,7 @@ interface Settings {
   readonly runs: number
   readonly seed: number
   readonly json: string | undefined
+  readonly sessions: number
 }
 
 /** Runs what was asked for on the lab; true when it passed. */
@@ -73,9 +77,10 @@ async function drillOn(lab: Lab, settings: Settings): Promise<boolean> {
     if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`)
   }
   const common = { at: new Date().toISOString(), seed, replay, machine: machine(), versions: versions() }
-  if (name === 'apply-under-kill' || name === 'apply-latency') {
+  if (name === 'apply-under-kill' || name === 'apply-latency' || name === 'keep-clients') {
     const result = name === 'apply-latency'
       ? await applyLatency({ lab, runs, log })
+      : name === 'keep-clients' ? await keepClients({ lab, runs, sessions: settings.sessions, log })
       : await applyUnderKill({ lab, runs, random: seededRandom(seed), log })
     process.stdout.write(`${result.text}\n`)
     write({ kind: `haechi-${name}`, ...common, pass: result.pass, ...result.report })
@@ -94,6 +99,7 @@ async function main(): Promise<number> {
     allowPositionals: true,
     options: {
       runs: { type: 'string' },
+      sessions: { type: 'string', default: '100000' },
       json: { type: 'string' },
       name: { type: 'string', default: 'drill' },
       keep: { type: 'boolean', default: false },
@@ -102,11 +108,12 @@ async function main(): Promise<number> {
     },
   })
   const [name] = positionals
-  const names = ['all', 'apply-under-kill', 'apply-latency', ...drills.map((drill) => drill.name)]
-  const runs = Number(values.runs ?? (name === 'apply-latency' ? 30 : 20))
+  const names = ['all', 'apply-under-kill', 'apply-latency', 'keep-clients', ...drills.map((drill) => drill.name)]
+  const runs = Number(values.runs ?? (name === 'apply-latency' ? 30 : name === 'keep-clients' ? 3 : 20))
+  const sessions = Number(values.sessions)
   const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed)
   const usable = name !== undefined && names.includes(name) && positionals.length === 1 &&
-    Number.isInteger(runs) && runs > 0 && runs <= 10_000 && Number.isInteger(seed)
+    Number.isInteger(sessions) && sessions > 0 && Number.isInteger(runs) && runs > 0 && runs <= 10_000 && Number.isInteger(seed)
   if (values.help || !usable) {
     process.stderr.write(usage)
     return values.help ? 0 : 2
@@ -123,7 +130,7 @@ async function main(): Promise<number> {
   process.once('SIGTERM', interrupted)
   try {
     await lab.startCluster()
-    return (await drillOn(lab, { name, runs, seed, json: values.json })) ? 0 : 1
+    return (await drillOn(lab, { name, runs, seed, json: values.json, sessions })) ? 0 : 1
   } finally {
     process.off('SIGINT', interrupted)
     process.off('SIGTERM', interrupted)

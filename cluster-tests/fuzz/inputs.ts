@@ -74,7 +74,8 @@ function bodyFor(chance: Chance): string {
   }
 }
 
-function spoil(chance: Chance, text: string): string {
+/** Changes half of the texts in one to three places. */
+export function spoil(chance: Chance, text: string): string {
   let result = text
   // Half of them stay whole: what is right must be taken, too.
   for (let count = chance.below(2) === 0 ? 0 : 1 + chance.below(3); count > 0; count--) {

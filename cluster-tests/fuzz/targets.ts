@@ -2,8 +2,13 @@
 import { Body, Framing } from '../../node/proxy/http/body.ts'
 import { ChunkedReader } from '../../node/proxy/http/chunked.ts'
 import { Head, HeadScanner } from '../../node/proxy/http/head.ts'
+import { readProxyHeader, scanProxyHeader } from '../../node/proxy/tcp/proxy-protocol.ts'
+import { HelloReader } from '../../node/proxy/tls/client-hello.ts'
 import { chunkedBodies, requests, responses, type Chance } from './inputs.ts'
+import { proxyHeaderTarget } from './proxy-header.ts'
 import { readChunked, readRequest, readResponse, type Message } from './reference.ts'
+import { hellos, proxyHeaders } from './wire-inputs.ts'
+import { readHello, readProxy, sameSpelling } from './wire-reference.ts'
 
 export interface Target {
   readonly name: string
@@ -133,6 +138,43 @@ export const targets: readonly Target[] = [
       const expected = readChunked(input)
       const parser = reader.done && !bad ? JSON.stringify({ text: data, length: at }) : 'not taken'
       return { parser, reference: typeof expected === 'string' ? 'not taken' : JSON.stringify(expected), taken: parser === 'not taken' ? 0 : 1 }
+    },
+  },
+  proxyHeaderTarget,
+  {
+    name: 'proxy-headers',
+    input: proxyHeaders,
+    compare(input, cuts) {
+      const buffer = Buffer.from(input, 'latin1')
+      let parser = 'not taken'
+      for (const cut of [...cuts, buffer.length]) {
+        const length = scanProxyHeader(buffer, 0, cut)
+        if (length < 0) break
+        if (length === 0) continue
+        const found = readProxyHeader(buffer, 0, length)
+        const addresses = found === undefined ? 'none' : `${sameSpelling(found.source)} ${sameSpelling(found.destination)} ${found.sourcePort} ${found.destinationPort}`
+        parser = JSON.stringify({ header: length, addresses })
+        break
+      }
+      const expected = readProxy(buffer)
+      return { parser, reference: expected === undefined ? 'not taken' : JSON.stringify(expected), taken: parser === 'not taken' ? 0 : 1 }
+    },
+  },
+  {
+    name: 'client-hellos',
+    input: hellos,
+    compare(input, cuts) {
+      const buffer = Buffer.from(input, 'latin1')
+      const reader = new HelloReader()
+      let parser = 'not taken'
+      for (const cut of [...cuts, buffer.length]) {
+        const result = reader.read(buffer, 0, cut)
+        if (result === 'more') continue
+        if (result === 'done') parser = `name ${reader.serverName}`
+        break
+      }
+      const expected = readHello(buffer)
+      return { parser, reference: expected === undefined ? 'not taken' : `name ${expected}`, taken: parser === 'not taken' ? 0 : 1 }
     },
   },
 ]

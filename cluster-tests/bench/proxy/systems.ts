@@ -39,7 +39,7 @@ export function backendConfiguration(folder: string): string {
   writeFileSync(large, 'y'.repeat(largeBytes))
   writeFileSync(file, `global
   nbthread 1
-  maxconn 16000
+  maxconn 8000
   tune.bufsize 131072
 defaults
   mode http
@@ -73,11 +73,10 @@ function haproxy(folder: string, pem: string): System {
   default_backend web`
   writeFileSync(file, `global
   nbthread 1
-  maxconn 16000
+  maxconn 8000
   ssl-default-bind-options ssl-min-ver TLSv1.2
 defaults
   mode http
-  option forwardfor
   option http-keep-alive
   http-reuse always
   retries 2
@@ -89,16 +88,17 @@ defaults
   timeout http-keep-alive 60s
 frontend web
   bind 127.0.0.1:${ports.http}
+  option forwardfor
 ${rules}
 frontend secure
   bind 127.0.0.1:${ports.tls} ssl crt ${pem}
+  option forwardfor
 ${rules}
 frontend socket
   bind 127.0.0.1:${ports.socket}
   default_backend echo
 frontend plain
   mode tcp
-  no option forwardfor
   bind 127.0.0.1:${ports.tcp}
   default_backend plain
 backend web
@@ -112,7 +112,6 @@ backend echo
   server a 127.0.0.1:${echoPort}
 backend plain
   mode tcp
-  no option forwardfor
   balance roundrobin
   server a 127.0.0.1:${backendPort} check inter 2s
   server b 127.0.0.2:${backendPort} check inter 2s
@@ -130,7 +129,7 @@ master_process off;
 pid ${join(folder, 'nginx.pid')};
 error_log ${join(folder, 'nginx.log')} error;
 include /etc/nginx/modules-enabled/*.conf;
-events { worker_connections 16000; }
+events { worker_connections 8000; }
 http {
   access_log off;
   client_body_temp_path ${join(folder, 'n1')};
