@@ -21,20 +21,26 @@ import type { VipSpec } from '../vip/types.ts'
 import type { NodeContext, ReadBarrier, Submission, SubmitResult } from './api/context.ts'
 import { createApi } from './api/server.ts'
 import type { NodeReport } from './api/types.ts'
+import { expiries } from './certificates/describe.ts'
+import { CertificateFeed } from './certificates/feed.ts'
+import { sealerOf } from './certificates/seal.ts'
 import { durationMs } from './config/duration.ts'
 import type { ConfigurationDocument } from './config/schema.ts'
 import { createHealthMonitor } from './health/monitor.ts'
 import { aliveEveryMs, Link, type HeartStatus, type LinkResult, type ToChild, type ToHeart } from './link.ts'
 import { ReportReader, ReportWriter } from './observe/gossip.ts'
 import { createLog } from './observe/log.ts'
+import { PoolLatencies } from './observe/latency.ts'
 import { metricsText } from './observe/metrics.ts'
 import { buildOverview, Rates } from './observe/overview.ts'
 import { createProxy } from './proxy/manager.ts'
 import type { ApplyReport } from './proxy/proxy.ts'
+import { ClusterSessions } from './sessions/cluster.ts'
+import { persistenceSecret } from './sessions/keys.ts'
 import { SnapshotFeed } from './snapshot-transfer.ts'
 import { LevelError } from './state/level.ts'
 import { ClusterState, encodeCommand } from './state/state.ts'
-import type { Command, Outcome } from './state/types.ts'
+import type { Command, Outcome, SessionUpdate } from './state/types.ts'
 import { version } from './version.ts'
 
 /** A peer's report older than this says nothing any more. */
@@ -76,7 +82,9 @@ class Child {
   readonly #waitingReads = new Set<{ readonly index: number; readonly resolve: (applied: boolean) => void }>()
 
   readonly #proxy
+  readonly #sessions: ClusterSessions
   readonly #health
+  readonly #certificates
   readonly #rates = new Rates()
   readonly #reports = new Map<NodeId, { report: NodeReport; receivedMs: number }>()
   readonly #changeListeners = new Set<() => void>()
@@ -84,6 +92,7 @@ class Child {
   #applying: Promise<void> = Promise.resolve()
   /** Failures to listen that have been logged. */
   #listenFailures = new Set<string>()
+  readonly #latencies = new PoolLatencies()
   #proxyFailed = ''
   /** Why the newest revision could not be put in force, or empty. */
   #applyFailed = ''
@@ -100,14 +109,37 @@ class Child {
     this.#proxy = createProxy({
       workers: options.workers,
       nodeId: this.#identity.id,
+      accessLogPath: joinPath(options.directory, 'access.log'),
       log: this.#log,
       failed: (reason) => this.#failed(reason),
+      persistenceSecret: persistenceSecret(readFileSync(joinPath(options.directory, 'ca.key'), 'utf8'), this.#identity.clusterId),
+      replicate: (update) => this.#sessions.replicate(update),
+      sessionsWanted: () => this.#sessions.refill(),
     })
+    this.#sessions = new ClusterSessions({
+      keeper: () => this.#proxy.sessions,
+      state: () => this.#state,
+      // With an older document in force it would take entries for expired whose members it does not know yet.
+      leads: () => this.#heart?.consensus.role === 'leader' && this.#revisionInForce === this.#state.revision,
+      propose: (id, entries) => this.#proposeSessions(id, entries),
+    })
+    this.#sessions.watch(this.#state)
     this.#health = createHealthMonitor({
       log: this.#log,
+      checksDirectory: joinPath(this.#directory, 'checks'),
       onChange: (pool, member, health) => {
         this.#proxy.setMemberHealth(pool, member, health)
         this.#changed()
+      },
+    })
+    this.#certificates = new CertificateFeed({
+      sealer: sealerOf(options.directory),
+      nodeId: this.#identity.id,
+      log: this.#log,
+      submit: (submission) => this.#submit(submission),
+      use: (material) => {
+        this.#health.useCertificates(material)
+        return this.#proxy.setTlsMaterial(material)
       },
     })
     this.#link = new Link<ToChild, ToHeart>(
@@ -181,6 +213,7 @@ class Child {
         this.#asFarAsUnderstood(() => message.entries.forEach((entry) => this.#apply(entry)))
         this.#link.send({ type: 'applied', index: this.#state.appliedIndex })
         this.#applied()
+        if (this.#caughtUp) void this.#certificates.feed(this.#state)
         break
       case 'caught-up':
         this.#caughtUp = true
@@ -232,6 +265,7 @@ class Child {
 
   #restored(state: ClusterState): void {
     this.#state = state
+    this.#sessions.restored()
     this.#link.send({ type: 'applied', index: this.#state.appliedIndex })
     this.#settleLost('a snapshot was installed while the change was under way')
     this.#applied()
@@ -285,6 +319,8 @@ class Child {
       if (revision !== this.#state.revision) return // A newer one is queued behind.
       this.#link.send({ type: 'vips', vips: this.#vipSpecs(document) })
       this.#link.send(preferenceOf(document))
+      // First, so that no listener starts without what it names.
+      await this.#certificates.feed(this.#state)
       const report = await this.#proxy.apply(revision, document)
       if (this.#bindModeVips(document).length > 0) await this.#proxy.setHeld(this.#heldAddresses(document))
       this.#health.configure(document.pools)
@@ -369,7 +405,7 @@ class Child {
       this.#waiters.set(command.id, { resolve, timer })
     })
     const data = encodeCommand(command)
-    const answered = this.#request((id) => ({ type: 'propose', id, data, priority: 'normal' })).then((answer) => {
+    const answered = this.#request((id) => ({ type: 'propose', id, data, priority: submission.kind === 'sessions' ? 'bulk' : 'normal' })).then((answer) => {
       const result = answer as ProposeResult
       const waiter = this.#waiters.get(command.id)
       if (result.ok || waiter === undefined) return applied
@@ -379,6 +415,16 @@ class Child {
     })
     // What is seen applied here needs no other answer: that of a leader which has gone meanwhile comes late or never.
     return Promise.race([applied, answered])
+  }
+
+  /** Of clients that persistence keeps on their members: in bulk, so that a flood of them delays nothing else. */
+  async #proposeSessions(id: string, entries: readonly SessionUpdate[]): Promise<'done' | 'again' | 'refused'> {
+    if (this.#outdated !== '') return 'refused'
+    const actor = { name: 'system', from: '', node: this.#identity.id }
+    const data = encodeCommand({ kind: 'sessions', id, actor, atEpochMs: Date.now(), entries })
+    const result = (await this.#request((replyId) => ({ type: 'propose', id: replyId, data, priority: 'bulk' }))) as ProposeResult
+    if (result.ok) return 'done'
+    return result.code === 'too-large' || result.code === 'invalid' || result.code === 'not-supported' ? 'refused' : 'again'
   }
 
   async #readBarrier(): Promise<ReadBarrier> {
@@ -487,8 +533,10 @@ class Child {
       this.#heart?.consensus.identityError ?? '',
       // The proxy's own word, not that of the last apply: it goes on trying, and may listen by now.
       ...listeners.filter(({ error }) => error !== '').map(({ name, error }) => `listener ${name}: ${error}`),
+      ...this.#proxy.problems(),
       ...failedVips.map((vip) => `VIP ${vip.name}: ${vip.error}`),
       this.#preferenceProblem(),
+      ...this.#certificates.problems,
       this.#caughtUp ? '' : 'catching up with the log',
     ].filter((text) => text !== '')
     return {
@@ -510,8 +558,12 @@ class Child {
       members: this.#proxy.members().map((member) => {
         const probed = health.get(`${member.pool}/${member.member}`)
         if (probed === undefined) return member
+        // What live traffic says is known to the proxy alone.
+        if (member.health === 'ejected') return { ...member, lastProbe: probed.lastProbe }
         return { ...member, health: probed.health, healthSinceEpochMs: probed.sinceEpochMs, lastProbe: probed.lastProbe }
       }),
+      circuits: this.#proxy.circuits(),
+      latencies: this.#latencies.take(this.#proxy.poolTraffic(), performance.now()),
       heartLoopGapMs: this.#heart?.loopGapMs ?? 0,
       ...(this.#heart === undefined ? {} : { heartLoopGapMaxMs: this.#heart.loopGapMaxMs }),
       heartResidentBytes: this.#heart?.residentBytes ?? 0,
@@ -561,6 +613,8 @@ class Child {
 
   #everySecond(): void {
     this.#report()
+    this.#sessions.everySecond()
+    if (this.#caughtUp && this.#outdated === '') this.#certificates.tick(this.#state, this.#heart?.consensus.role === 'leader')
     this.#rates.add(Date.now(), this.#freshReports(), performance.now())
   }
 
@@ -589,6 +643,7 @@ class Child {
           heart: this.#heart,
           reports: this.#freshReports(),
           rates: this.#rates,
+          expiring: this.#certificates.expiring,
           history,
         }),
       handOver: async (to) => {
@@ -600,9 +655,11 @@ class Child {
         caFingerprint: caFingerprint(this.#directory),
         addresses: this.#state.membership.voters.filter((peer) => peer.role === 'node').map((peer) => peer.address),
       }),
+      sessionTable: () => this.#proxy.sessions,
       metrics: () => {
         const { revision, sessionCount: sessions } = this.#state
-        return metricsText({ report: this.#ownReport(), heart: this.#heart, revision, sessions })
+        const certificates = expiries(this.#state.certificates)
+        return metricsText({ report: this.#ownReport(), heart: this.#heart, revision, sessions, sessionTable: this.#sessions.counters, certificates, traffic: this.#proxy.traffic() })
       },
       onChange: (listener) => {
         this.#changeListeners.add(listener)
@@ -628,6 +685,7 @@ class Child {
     this.#stopping = true
     await Promise.all([this.#closeApi?.(), this.#proxy.stop(drainMs)])
     this.#health.stop()
+    this.#sessions.stop()
     process.exit(0)
   }
 }

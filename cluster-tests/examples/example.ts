@@ -62,6 +62,8 @@ export async function until(what: string, condition: () => boolean | Promise<boo
 }
 
 export interface ExampleOptions {
+  /** Further arguments of `haechi run`. */
+  readonly arguments?: readonly string[]
   /** `false`: members are not started; the test has servers of its own at their addresses. */
   readonly members?: boolean
   /** Answers in place of the echo; returns false to leave it to the echo. */
@@ -119,7 +121,7 @@ export async function startExample(t: ExecutionContext, name: string, options: E
   }
 
   let log = ''
-  const child = spawn(process.execPath, [join(root, 'node/cli/main.ts'), 'run', '--config', file, '--workers', '1'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [join(root, 'node/cli/main.ts'), 'run', '--config', file, '--workers', '1', ...(options.arguments ?? [])], { stdio: ['ignore', 'pipe', 'pipe'] })
   child.stdout.on('data', (data: Buffer) => (log += data.toString()))
   child.stderr.on('data', (data: Buffer) => (log += data.toString()))
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))

@@ -15,10 +15,18 @@ const pure = [
   'vip/machine.ts',
   'node/config/{schema,duration,validate,canonical,diff,unified}.ts',
   'node/state/*.ts',
-  'node/health/transitions.ts',
+  'node/health/{transitions,eligible,ejection,slow-start,circuit,answer,payload,status-line}.ts',
+  'node/config/health-{schema,rules}.ts',
+  'node/config/tls-{schema,rules}.ts',
+  'node/config/layer4-{schema,rules}.ts',
+  'node/proxy/tcp/proxy-protocol.ts',
+  'node/config/certificate-names.ts',
+  'node/certificates/{expiry,ticket-keys}.ts',
   'node/proxy/route/*.ts',
   'node/proxy/balance/*.ts',
-  'node/observe/{rates,overview,counters}.ts',
+  'node/observe/{rates,overview,counters,histogram,latency,traffic-metrics}.ts',
+  'node/proxy/wait-queue.ts',
+  'node/proxy/filters/{address-set,token-bucket,plan}.ts',
 ]
 
 const forbidden: readonly [RegExp, string][] = [

@@ -96,7 +96,10 @@ export async function submit(
       problem(reply, 'last-administrator', outcome.detail)
       return undefined
     case 'invalid':
-      problem(reply, 'invalid-document', outcome.detail)
+      problem(reply, submission.kind === 'certificate-put' ? 'invalid-certificate' : 'invalid-document', outcome.detail)
+      return undefined
+    case 'certificate-changed':
+      problem(reply, 'certificate-changed', `Nothing was changed: ${outcome.detail}.`)
       return undefined
     case 'not-supported':
       problem(reply, 'not-supported', `Nothing was changed: ${outcome.detail}.`)

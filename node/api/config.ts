@@ -8,6 +8,7 @@ import { diffDocuments, unifiedDiff } from '../config/diff.ts'
 import type { ConfigurationDocument, Problem } from '../config/schema.ts'
 import { toYaml } from '../config/yaml.ts'
 import type { Revision } from '../state/types.ts'
+import { unknownCertificates } from './certificates.ts'
 import { precondition, submit } from './change.ts'
 import type { ReadBarrier } from './context.ts'
 import { readDocument, YamlText, yamlTypes } from './document.ts'
@@ -115,6 +116,8 @@ export function configRoutes(app: FastifyInstance, options: RouteOptions): void 
     async (request): Promise<ValidateResultType> => {
       const read = await readDocument(request.body)
       if (!read.ok) return { valid: false, problems: read.problems, changes: [] }
+      const unknown = unknownCertificates(read.document, state())
+      if (unknown.length > 0) return { valid: false, problems: unknown, changes: [] }
       return { valid: true, problems: [], changes: diffDocuments(state().document, read.document) }
     },
   )
@@ -205,6 +208,8 @@ export function configRoutes(app: FastifyInstance, options: RouteOptions): void 
       const target = state().revision_(toRevision)
       if (target === undefined) return noRevision(reply, toRevision)
       if (target.hash === state().current?.hash) return unchanged(reply, expected)
+      const unknown = unknownCertificates(target.document, state())
+      if (unknown.length > 0) return invalid(reply, unknown)
       const before = state().document
       const outcome = await submit(
         context,
@@ -248,6 +253,8 @@ export async function applyDocument(
   const { context } = options
   const changes = diffDocuments(context.state().document, document)
   if (changes.length === 0) return unchanged(reply, expected)
+  const unknown = unknownCertificates(document, context.state())
+  if (unknown.length > 0) return invalid(reply, unknown)
   const outcome = await submit(
     context,
     { kind: 'config-apply', actor: actorOf(request, context), expectRevision: expected, document, comment },

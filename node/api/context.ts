@@ -2,6 +2,7 @@
 import type { ProposeResult } from '../../consensus/consensus.ts'
 import type { NodeId } from '../../consensus/core/types.ts'
 import type { HeartStatus } from '../link.ts'
+import type { SessionKeeper } from '../sessions/keeper.ts'
 import type { ClusterState } from '../state/state.ts'
 import type { Command, Outcome } from '../state/types.ts'
 import type { ClusterOverview } from './types.ts'
@@ -38,6 +39,8 @@ export interface NodeContext {
   removeNode(id: NodeId): Promise<ProposeResult>
   /** SHA-256 fingerprint of the cluster CA, hex, and the consensus addresses: what a join token pins. */
   joinAnchor(): { readonly caFingerprint: string; readonly addresses: readonly string[] }
+  /** The shared session table of this node; undefined while no pool has needed it. */
+  sessionTable(): Pick<SessionKeeper, 'remainingMs' | 'keyOfValue'> | undefined
   /** Prometheus text. */
   metrics(): string
   /** Called when the overview changed in a way that should not wait for the next second. Returns the unsubscriber. */

@@ -164,6 +164,36 @@ export const ValidateResult = Type.Object({
   problems: List(ProblemSchema),
   changes: List(Change),
 })
+const RouteHeader = Type.Object({ name: Type.String({ minLength: 1, maxLength: 256 }), value: Type.String({ maxLength: 8192 }) }, closed)
+export const RouteTestBody = Type.Object(
+  {
+    listener: Type.String({ minLength: 1, maxLength: 63 }),
+    method: Type.Optional(Type.String({ minLength: 1, maxLength: 64, description: 'Default: GET.' })),
+    target: Type.Optional(Type.String({ minLength: 1, maxLength: 16_384, description: 'Path and query. Default: /.' })),
+    host: Type.String({ minLength: 1, maxLength: 259, description: 'Value of the Host field.' }),
+    headers: Type.Optional(Type.Array(RouteHeader, { maxItems: 100 })),
+    source: Type.Optional(Type.String({ maxLength: 45, description: 'Address of the client. Default: 192.0.2.1, which is nobody.' })),
+  },
+  closed,
+)
+const RouteRuleKind = Type.Union([
+  Type.Literal('hosts'), Type.Literal('paths'), Type.Literal('methods'), Type.Literal('headers'), Type.Literal('cookies'), Type.Literal('query'), Type.Literal('sources'),
+])
+export const RouteTestView = Type.Object({
+  outcome: Type.Union([Type.Literal('route'), Type.Literal('default'), Type.Literal('none'), Type.Literal('refused'), Type.Literal('malformed')], {
+    description: "route: that of `route`. default: the listener's pool. none: 404. refused: 400, the path can be read in two ways. malformed: 400, it is no request.",
+  }),
+  route: Type.String(),
+  action: Type.Union([Type.Literal('pools'), Type.Literal('redirect'), Type.Literal('respond'), Type.Literal('none')]),
+  pools: List(Type.Object({ pool: Type.String(), weight: Type.Integer() })),
+  status: Type.Integer({ description: 'Of the answer that the listener gives itself; 0: it gives none.' }),
+  location: Type.String({ description: 'Where a redirect leads.' }),
+  target: Type.String({ description: 'What the member is asked for.' }),
+  memberHost: Type.String({ description: 'The Host that the member is asked for.' }),
+  routes: Type.Array(Type.Object({ name: Type.String(), matches: Type.Boolean(), fails: List(RouteRuleKind) }), {
+    description: 'Every route of the listener in order, with the kinds of its rules that do not hold.',
+  }),
+})
 export const ApplyResult = Type.Object({ revision: Type.Integer(), changed: Type.Boolean(), changes: List(Change) })
 const Role = Type.Union([Type.Literal('node'), Type.Literal('witness')])
 export const JoinToken = Type.Object({ token: Type.String(), role: Role, expiresEpochMs: EpochMs })
@@ -200,6 +230,7 @@ const MemberHealth = Type.Union([
   Type.Literal('down'),
   Type.Literal('draining'),
   Type.Literal('disabled'),
+  Type.Literal('ejected'),
 ])
 const ListenerCounters = Type.Object({
   name: Type.String(),
@@ -210,6 +241,9 @@ const ListenerCounters = Type.Object({
   bytesInTotal: Type.Number(),
   bytesOutTotal: Type.Number(),
   errorsTotal: Type.Record(Type.String(), Type.Number()),
+  routing: Type.Optional(
+    Type.Object({ retriesTotal: Type.Number(), retriesRefusedTotal: Type.Number(), copiesTotal: Type.Number(), copiesSkippedTotal: Type.Number() }),
+  ),
   error: Type.String(),
 })
 const MemberCounters = Type.Object({
@@ -221,8 +255,10 @@ const MemberCounters = Type.Object({
   errorsTotal: Type.Number(),
   health: MemberHealth,
   healthSinceEpochMs: EpochMs,
+  ejectionsTotal: Type.Optional(Type.Number()),
   lastProbe: Type.String(),
 })
+const CircuitState = [Type.Literal('closed'), Type.Literal('open'), Type.Literal('half-open')] as const
 const NodeReport = Type.Object({
   id: Type.String(),
   atEpochMs: EpochMs,
@@ -243,6 +279,8 @@ const NodeReport = Type.Object({
   heard: Type.Optional(List(Type.Object({ id: Type.String(), agoMs: Type.Number() }))),
   listeners: List(ListenerCounters),
   members: List(MemberCounters),
+  circuits: Type.Optional(List(Type.Object({ pool: Type.String(), state: Type.Union([...CircuitState]) }))),
+  latencies: Type.Optional(List(Type.Object({ pool: Type.String(), p50Ms: Type.Number(), p90Ms: Type.Number(), p99Ms: Type.Number() }))),
   heartPid: Type.Optional(Type.Integer()),
   heartLoopGapMs: Type.Number(),
   heartLoopGapMaxMs: Type.Optional(Type.Number()),
@@ -277,6 +315,7 @@ const ListenerView = Type.Object({
   name: Type.String(),
   address: Type.String(),
   port: Type.Integer(),
+  portEnd: Type.Optional(Type.Integer({ description: 'Last port of a range.' })),
   protocol: Type.String(),
   connections: Type.Number(),
   requestsPerSecond: Type.Number(),
@@ -303,6 +342,8 @@ const PoolView = Type.Object({
   requestsPerSecond: Type.Number(),
   active: Type.Number(),
   up: Type.Integer(),
+  circuit: Type.Union([...CircuitState, Type.Literal('none')]),
+  latency: Type.Union([Type.Object({ p50Ms: Type.Number(), p90Ms: Type.Number(), p99Ms: Type.Number() }), Type.Null()]),
   members: List(MemberView),
 })
 const TrafficPoint = Type.Object({
@@ -325,8 +366,134 @@ export const ClusterOverview = Type.Object({
   vips: List(VipView),
   listeners: List(ListenerView),
   pools: List(PoolView),
+  expiring: Type.Optional(
+    List(
+      Type.Object({
+        name: Type.String(),
+        kind: Type.Union([Type.Literal('key-pair'), Type.Literal('authority')]),
+        state: Type.Union([Type.Literal('soon'), Type.Literal('urgent'), Type.Literal('expired')]),
+        notAfterEpochMs: EpochMs,
+        what: Type.String(),
+      }),
+    ),
+  ),
   traffic: List(TrafficPoint),
 })
+
+/** Largest text of PEM in a request, characters. */
+const maxPem = 262_144
+const Pem = (description: string) => Type.String({ maxLength: maxPem, description })
+export const CertificateBody = Type.Object(
+  {
+    kind: Type.Optional(
+      Type.Union([Type.Literal('key-pair'), Type.Literal('authority')], {
+        default: 'key-pair',
+        description: 'key-pair: a certificate with its private key. authority: certificates to verify others with.',
+      }),
+    ),
+    certificate: Type.Optional(
+      Pem('key-pair: PEM of the certificate and its intermediates, in any order. Left out: those that are stored already.'),
+    ),
+    key: Type.Optional(
+      Type.String({
+        maxLength: 32_768,
+        description:
+          'key-pair: PEM of the private key (RSA, EC, Ed25519). Write-only. Left out: the one among the certificates, else the one that is stored already.',
+      }),
+    ),
+    passphrase: Type.Optional(Type.String({ maxLength: 1024, description: 'Of an encrypted key or of the PKCS#12 file. Not stored.' })),
+    pkcs12: Type.Optional(Pem('key-pair: base64 of a PKCS#12 file with certificate and key.')),
+    ocspResponse: Type.Optional(
+      Pem('key-pair: base64 of an OCSP response (DER) to staple; empty: none. Left out: none for a new certificate, else the one that is stored.'),
+    ),
+    ocspFetch: Type.Optional(
+      Type.Boolean({
+        description:
+          'key-pair: whether the cluster asks the responder that the certificate names (plain HTTP) for OCSP responses to staple. Left out: true for a new certificate, else as before.',
+      }),
+    ),
+    certificates: Type.Optional(Pem('authority: PEM of one or more CA certificates.')),
+    revocations: Type.Optional(Pem('authority: PEM of revocation lists. Left out: none.')),
+  },
+  closed,
+)
+const CertificateFacts = Type.Object({
+  subject: Type.String(),
+  issuer: Type.String(),
+  names: List(Type.String()),
+  notBeforeEpochMs: EpochMs,
+  notAfterEpochMs: EpochMs,
+  fingerprint: Type.String({ description: 'SHA-256, hexadecimal.' }),
+  serialNumber: Type.String(),
+  keyType: Type.String(),
+})
+const certificateFields = {
+  name: Type.String(),
+  kind: Type.Union([Type.Literal('key-pair'), Type.Literal('authority')]),
+  version: Type.Integer({ description: 'Rises with every replacement; the entity tag.' }),
+  updatedEpochMs: EpochMs,
+  state: Type.Union([
+    Type.Literal('ok'),
+    Type.Literal('soon'),
+    Type.Literal('urgent'),
+    Type.Literal('expired'),
+    Type.Literal('not-yet-valid'),
+  ]),
+  notAfterEpochMs: EpochMs,
+  certificates: List(CertificateFacts),
+  revocationLists: Type.Integer(),
+  revocationsNextUpdateEpochMs: Nullable(EpochMs),
+  ocspFetch: Type.Boolean(),
+  ocsp: Nullable(Type.Object({ thisUpdateEpochMs: EpochMs, nextUpdateEpochMs: Nullable(EpochMs) })),
+  usedBy: List(Type.String({ description: 'JSON pointer of a field of the configuration in force.' })),
+}
+export const CertificateView = Type.Object(certificateFields)
+export const CertificateDetail = Type.Object({
+  ...certificateFields,
+  pem: Type.String({ description: 'PEM: the chain, or the authorities. Never a key.' }),
+  revocations: Type.String({ description: 'PEM: revocation lists.' }),
+})
+export const CertificateResult = Type.Object({
+  certificate: CertificateView,
+  warnings: List(Type.String({ description: 'What an operator should know and may intend.' })),
+})
+
+const SessionFilterFields = {
+  pool: Type.Optional(Type.String({ minLength: 1, maxLength: 63, description: 'Name of the pool.' })),
+  member: Type.Optional(Type.String({ minLength: 1, maxLength: 63, description: 'Name of the member; needs `pool`.' })),
+  client: Type.Optional(Type.String({ minLength: 1, maxLength: 128, description: 'One client, as it is listed.' })),
+  key: Type.Optional(Type.String({ minLength: 1, maxLength: 128, description: 'How the client begins: of an address, or of a hash.' })),
+  value: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 4096, description: 'Whole value of the cookie or header field; needs `pool`.' }),
+  ),
+} as const
+export const SessionFilter = Type.Object(SessionFilterFields, closed)
+export const SessionQuery = Type.Object(
+  {
+    ...SessionFilterFields,
+    after: Type.Optional(Type.Integer({ minimum: 0, description: '`next` of the page before.' })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 50 })),
+  },
+  closed,
+)
+export const SessionPurgeQuery = Type.Object(
+  { ...SessionFilterFields, all: Type.Optional(Type.Boolean({ description: 'Every entry of every pool.' })) },
+  closed,
+)
+const SessionEntryView = Type.Object({
+  key: Type.String(),
+  pool: Type.String(),
+  type: Type.String(),
+  client: Type.String(),
+  member: Type.String(),
+  remainingMs: Nullable(Type.Number()),
+})
+export const SessionEntriesView = Type.Object({
+  entries: List(SessionEntryView),
+  next: Nullable(Type.Integer()),
+  total: Type.Integer(),
+})
+export const SessionPurgeView = Type.Object({ removed: Type.Integer() })
 
 type DeepReadonly<T> = T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } : T
 /** `true` when the schema and the type of types.ts describe the same values, else a type that `true` does not fit. */
@@ -344,11 +511,16 @@ export const schemasMatchTypes: readonly [
   Same<typeof RevisionSummary, api.RevisionSummary>,
   Same<typeof DiffView, api.DiffView>,
   Same<typeof ValidateResult, api.ValidateResult>,
+  Same<typeof RouteTestView, api.RouteTestView>,
   Same<typeof ApplyResult, api.ApplyResult>,
   Same<typeof JoinToken, api.JoinToken>,
   Same<typeof AuditView, api.AuditView>,
   Same<typeof UpgradeView, api.UpgradeView>,
   Same<typeof UserView, api.UserView>,
+  Same<typeof SessionEntriesView, api.SessionEntriesView>,
+  Same<typeof SessionPurgeView, api.SessionPurgeView>,
   Same<typeof NodeView, api.NodeView>,
   Same<typeof ClusterOverview, api.ClusterOverview>,
-] = [true, true, true, true, true, true, true, true, true, true, true, true, true]
+  Same<typeof CertificateDetail, api.CertificateDetail>,
+  Same<typeof CertificateResult, api.CertificateResult>,
+] = [true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true, true]

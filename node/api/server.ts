@@ -15,6 +15,7 @@ import { Ajv } from 'ajv'
 import fastify, { type FastifyInstance } from 'fastify'
 import ipaddr from 'ipaddr.js'
 import type { Log } from '../observe/log.ts'
+import { certificateRoutes } from './certificates.ts'
 import { clusterRoutes, metricsRoute } from './cluster.ts'
 import { configRoutes } from './config.ts'
 import { addConsole, notFound } from './console.ts'
@@ -26,6 +27,8 @@ import { errorHandler } from './problems.ts'
 import { apiPrefix, type RouteOptions } from './routes.ts'
 import { ApiProblem, namedSchemas } from './schemas.ts'
 import { sessionRoutes } from './session.ts'
+import { routeTestRoutes } from './route-test.ts'
+import { sessionTableRoutes } from './session-table.ts'
 import { SignedSessions } from './signed-session.ts'
 import { SignInLimit, type SignInLimits, signInLimits } from './sign-in-limit.ts'
 import { upgradeRoutes } from './upgrade.ts'
@@ -152,7 +155,7 @@ export async function build(
       if (!reply.hasHeader('cache-control')) void reply.header('cache-control', 'no-store')
     })
     await guarded.register(async (routes) => metricsRoute(routes, options))
-    for (const routesOf of [sessionRoutes, clusterRoutes, upgradeRoutes, metricsRoute, userRoutes, configRoutes, partRoutes]) {
+    for (const routesOf of [sessionRoutes, clusterRoutes, upgradeRoutes, metricsRoute, userRoutes, certificateRoutes, sessionTableRoutes, configRoutes, partRoutes, routeTestRoutes]) {
       await guarded.register(async (routes) => routesOf(routes, options), { prefix: apiPrefix })
     }
     await guarded.register(async (routes) => liveRoutes(routes, options, limits.live), { prefix: apiPrefix })

@@ -10,6 +10,7 @@ import type { ConfigurationDocument } from '../config/schema.ts'
 import type { HeartStatus } from '../link.ts'
 import { metricsText } from '../observe/metrics.ts'
 import { buildOverview, Rates } from '../observe/overview.ts'
+import type { SessionKeeper } from '../sessions/keeper.ts'
 import { encodeCommand } from '../state/command.ts'
 import { commandLevel } from '../state/level.ts'
 import { ClusterState } from '../state/state.ts'
@@ -64,6 +65,8 @@ export class TestNode implements NodeContext {
   barrier: () => ReadBarrier | Promise<ReadBarrier> = () => ({ ok: true })
   /** Takes commands of the next level, too, so that upgrades can be tested before there is one. */
   readonly #state = ClusterState.empty(commandLevel + 1)
+  /** The shared session table, where a test has one. */
+  keeper: SessionKeeper | undefined
   readonly #rates = new Rates()
   #index = 0
 
@@ -234,6 +237,10 @@ export class TestNode implements NodeContext {
       caFingerprint: createHash('sha256').update('ca').digest('hex'),
       addresses: ['192.0.2.1:7400', '192.0.2.2:7400'],
     }
+  }
+
+  sessionTable() {
+    return this.keeper
   }
 
   metrics(): string {

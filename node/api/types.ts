@@ -15,6 +15,7 @@
  *                                           `linearizable`: everything acknowledged anywhere before, 503 without a quorum
  *   PUT    /config?comment=…                If-Match required (428), stale 412, invalid 422 → ApplyResult (operator)
  *   POST   /config/validate                 document → ValidateResult; changes nothing
+ *   POST   /route-test                      {listener,host,method?,target?,headers?,source?} → RouteTestView; sends nothing
  *   GET    /config/revisions?before=&limit= RevisionSummary[] newest first
  *   GET    /config/revisions/:n             ConfigView of that revision
  *   GET    /config/revisions/:n/diff?against=m   DiffView (against defaults to n-1)
@@ -29,13 +30,20 @@
  *   POST   /upgrade/finish                  raises the level of commands → UpgradeView (administrator)
  *   GET    /audit?before=&limit=            AuditView[] newest first
  *   GET    /users · PUT/DELETE /users/:name (administrator)
+ *   GET    /certificates                    CertificateView[] (viewer)
+ *   GET    /certificates/:name              CertificateDetail (viewer); ETag "<version>"
+ *   PUT    /certificates/:name              key-pair or authority → CertificateResult (operator); If-Match, If-None-Match: * optional
+ *   DELETE /certificates/:name              refused while the document names it (operator); If-Match optional
+ *   GET    /sessions?pool=&member=&client=&key=&value=&after=&limit=   SessionEntriesView: the session table (viewer)
+ *   DELETE /sessions?…                      the same filters, or all=true → SessionPurgeView (operator)
  *   GET    /metrics (also at /metrics)      Prometheus text (viewer; HTTP Basic is taken here too)
  *   GET    /api/docs                        OpenAPI UI; /api/docs/json the document
  *
  * Errors: RFC 9457 `application/problem+json`, type ApiProblem.
  */
 import type { ConfigurationDocument, Problem } from '../config/schema.ts'
-import type { ListenerCounters, MemberCounters, MemberHealth } from '../observe/counters.ts'
+import type { ListenerCounters, MemberCounters, MemberHealth, PoolCircuit } from '../observe/counters.ts'
+import type { PoolLatency } from '../observe/latency.ts'
 import type { AuditEntry, UserRole } from '../state/types.ts'
 
 export type { ConfigurationDocument, Problem, Vip, Pool, Listener, Member, Route, HealthCheck, Failover } from '../config/schema.ts'
@@ -107,6 +115,20 @@ export interface ValidateResult {
   /** Against the current revision; empty when invalid. */
   readonly changes: readonly Change[]
 }
+/** A kind of rule of a route. */
+export type RouteRuleKind = 'hosts' | 'paths' | 'methods' | 'headers' | 'cookies' | 'query' | 'sources'
+/** Which route a request would take. */
+export interface RouteTestView {
+  readonly outcome: 'route' | 'default' | 'none' | 'refused' | 'malformed'
+  readonly route: string
+  readonly action: 'pools' | 'redirect' | 'respond' | 'none'
+  readonly pools: readonly { readonly pool: string; readonly weight: number }[]
+  readonly status: number
+  readonly location: string
+  readonly target: string
+  readonly memberHost: string
+  readonly routes: readonly { readonly name: string; readonly matches: boolean; readonly fails: readonly RouteRuleKind[] }[]
+}
 export interface ApplyResult {
   readonly revision: number
   /** False: the document was identical to the current one and no revision was made. */
@@ -124,6 +146,64 @@ export interface UserView {
   readonly name: string
   readonly role: UserRole
   readonly mustChangePassword: boolean
+}
+
+/** What a certificate says of itself. */
+export interface CertificateFacts {
+  /** `CN=www.example.org, O=Example`. */
+  readonly subject: string
+  readonly issuer: string
+  /** DNS names and addresses of the subjectAltName. */
+  readonly names: readonly string[]
+  readonly notBeforeEpochMs: number
+  readonly notAfterEpochMs: number
+  /** SHA-256 over the DER, hexadecimal. */
+  readonly fingerprint: string
+  readonly serialNumber: string
+  /** `RSA 2048`, `EC P-256`, `Ed25519`. */
+  readonly keyType: string
+}
+export interface CertificateView {
+  readonly name: string
+  readonly kind: 'key-pair' | 'authority'
+  /** Rises with every replacement; the entity tag. */
+  readonly version: number
+  readonly updatedEpochMs: number
+  /** `soon`, `urgent`: expires within the warning times. */
+  readonly state: 'ok' | 'soon' | 'urgent' | 'expired' | 'not-yet-valid'
+  /** Of the first of a chain to expire, or the last of several authorities. */
+  readonly notAfterEpochMs: number
+  /** The certificate then its intermediates, or all authorities. */
+  readonly certificates: readonly CertificateFacts[]
+  readonly revocationLists: number
+  /** When the oldest revocation list has to be replaced. */
+  readonly revocationsNextUpdateEpochMs: number | null
+  /** key-pair: fresh OCSP responses are fetched from the responder that the certificate names. */
+  readonly ocspFetch: boolean
+  /** The OCSP response that is stapled; `nextUpdateEpochMs` is null when it does not say. */
+  readonly ocsp: { readonly thisUpdateEpochMs: number; readonly nextUpdateEpochMs: number | null } | null
+  /** Fields of the configuration in force that name it, as JSON pointers. */
+  readonly usedBy: readonly string[]
+}
+export interface CertificateDetail extends CertificateView {
+  /** PEM: the chain, or the authorities. Never a key. */
+  readonly pem: string
+  /** PEM: revocation lists. */
+  readonly revocations: string
+}
+export interface CertificateResult {
+  readonly certificate: CertificateView
+  /** What an operator should know and may intend, a sentence each. */
+  readonly warnings: readonly string[]
+}
+/** A certificate that needs attention. */
+export interface ExpiringCertificate {
+  readonly name: string
+  readonly kind: 'key-pair' | 'authority'
+  readonly state: 'soon' | 'urgent' | 'expired'
+  readonly notAfterEpochMs: number
+  /** The subject, or `revocation list`. */
+  readonly what: string
 }
 
 /** A member's version, as it told this node when it last connected. */
@@ -166,6 +246,10 @@ export interface NodeReport {
   readonly heard?: readonly { readonly id: string; readonly agoMs: number }[]
   readonly listeners: readonly ListenerCounters[]
   readonly members: readonly MemberCounters[]
+  /** Circuit breakers of the pools that have one; older versions do not tell them. */
+  readonly circuits?: readonly PoolCircuit[]
+  /** Of pools that have had requests within the last half minute; older versions do not tell them. */
+  readonly latencies?: readonly PoolLatency[]
   /** Process id of the heart, the parent of all processes of the node. */
   readonly heartPid?: number
   readonly heartLoopGapMs: number
@@ -207,6 +291,8 @@ export interface ListenerView {
   readonly name: string
   readonly address: string
   readonly port: number
+  /** Last port of a range. */
+  readonly portEnd?: number
   readonly protocol: string
   readonly connections: number
   readonly requestsPerSecond: number
@@ -234,6 +320,10 @@ export interface PoolView {
   readonly requestsPerSecond: number
   readonly active: number
   readonly up: number
+  /** Circuit breaker on the node that takes the traffic; `none`: the pool has no circuit breaker, or nothing is known. */
+  readonly circuit: PoolCircuit['state'] | 'none'
+  /** Time to the first byte of answers within the last half minute, on the node that takes the traffic; null: there were none. */
+  readonly latency: { readonly p50Ms: number; readonly p90Ms: number; readonly p99Ms: number } | null
   readonly members: readonly MemberView[]
 }
 /** One second of the whole cluster. */
@@ -244,6 +334,28 @@ export interface TrafficPoint {
   readonly bytesInPerSecond: number
   readonly bytesOutPerSecond: number
   readonly connections: number
+}
+/** One client that persistence keeps on a member. */
+export interface SessionEntryView {
+  readonly key: string
+  readonly pool: string
+  /** `source`, `app-cookie` or `header`. */
+  readonly type: string
+  /** Address of the client (IPv6: its network); of cookies and header fields a hash of 16 hexadecimal digits. */
+  readonly client: string
+  readonly member: string
+  /** By this node's table; null when it has none, 0 when the entry has expired there. */
+  readonly remainingMs: number | null
+}
+export interface SessionEntriesView {
+  readonly entries: readonly SessionEntryView[]
+  /** For `after`, to go on; null: that was all. */
+  readonly next: number | null
+  /** Entries in the whole table. */
+  readonly total: number
+}
+export interface SessionPurgeView {
+  readonly removed: number
 }
 export interface ClusterOverview {
   readonly clusterId: string
@@ -258,6 +370,8 @@ export interface ClusterOverview {
   readonly vips: readonly VipView[]
   readonly listeners: readonly ListenerView[]
   readonly pools: readonly PoolView[]
+  /** Certificates that expire soon or have expired, the most urgent first; at most 50. Absent: none. */
+  readonly expiring?: readonly ExpiringCertificate[]
   /** Last 5 minutes, oldest first. In live messages only the newest point. */
   readonly traffic: readonly TrafficPoint[]
 }

@@ -5,6 +5,7 @@ import anyTest, { type TestFn } from 'ava'
 import { createApi, type Api } from '../api/server.ts'
 import { passwords, storedUser, TestNode } from '../api/test-node.ts'
 import { caFingerprint, initCluster } from '../../consensus/identity.ts'
+import { commandLevel } from '../state/level.ts'
 import { request } from './client.ts'
 import { wantsColour } from './process-terminal.ts'
 import { runCli } from './program.ts'
@@ -437,4 +438,76 @@ test('upgrade: status says who is behind, finish refuses until nobody is, and as
   t.like(done, { code: 0, out: 'The upgrade is finished: the level of commands is 2 now.\n' }, done.err)
   t.regex(asked, /from 1 to 2\? No member can go back/)
   t.is(JSON.parse((await haechi('upgrade status --json')).out).level, 2)
+})
+
+test('certificate: put, list, show and remove; the passphrase is asked for when one is needed', async (t) => {
+  const { haechi, node, file } = t.context
+  const { makeCertificate } = await import('../certificates/test-chain.ts')
+  const [root, other] = await Promise.all([makeCertificate('Root', { ca: true }), makeCertificate('Other', { ca: true })])
+  const web = await makeCertificate('web', { issuer: root, names: ['www.example.org', 'example.org'] })
+  file('ca.key', other.keyPem)
+  const support = ['n1', 'n2', 'w'].map((id) => ({ id, commandLevel, version: '' }))
+  await node.submit({ kind: 'raise-level', actor: { name: 'system', from: '', node: 'n1' }, to: commandLevel, support })
+  t.regex((await haechi('certificate list')).out, /There are no certificates/)
+  file('web.pem', web.pem)
+  file('web.key', web.key.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'geheim' }) as string)
+  const unasked = await haechi('certificate put web web.pem --key web.key')
+  t.is(unasked.code, 1)
+  t.regex(unasked.err, /\/passphrase is required: the private key is encrypted/)
+  const asked = await haechi('certificate put web web.pem --key web.key', { interactive: true, askPassword: async () => 'geheim' })
+  t.is(asked.code, 0, asked.err)
+  t.regex(asked.out, /^web is in place: CN=web, until \d{4}-\d\d-\d\d \(version \d+\)\.\nnote: There is no certificate of the issuer/)
+  const piped = await haechi('certificate put web web.pem --key web.key --passphrase-stdin', { readInput: async () => 'geheim\n' })
+  t.is(piped.code, 0, piped.err)
+  t.is((await haechi('certificate put web web.pem --key web.key --passphrase-stdin --new', { readInput: async () => 'geheim\n' })).code, 3)
+  file('root.pem', root.pem)
+  t.is((await haechi('certificate put clients root.pem --authority')).code, 0)
+  const { out } = await haechi('certificate list')
+  t.regex(out, /^NAME +KIND +FOR +ISSUER +EXPIRES +LEFT +USED BY\nclients +authority +CN=Root +CN=Root .*\nweb +key-pair +www\.example\.org \(\+1\) +CN=Root +\d{4}-\d\d-\d\d +89 days +-\n$/)
+  t.regex((await haechi('certificate show web')).out, /names +www\.example\.org, example\.org\n/)
+  t.is((await haechi('certificate show web --pem')).out, web.pem)
+  t.regex((await haechi('certificate put web')).err, /name the file/)
+  t.regex((await haechi('certificate put web no.pem')).err, /no\.pem cannot be read/)
+  t.is((await haechi('certificate remove web')).code, 2, 'nobody can be asked')
+  t.is((await haechi('certificate remove web', { interactive: true, askConfirm: async () => false })).code, 1)
+  t.like(await haechi('certificate remove web --yes'), { code: 0, out: 'web is removed.\n' })
+  t.regex((await haechi('certificate remove web --yes')).err, /no certificate named web/)
+})
+
+test('sessions: list in pages, by pool and beginning; purge asks and says how many', async (t) => {
+  const { node, haechi } = t.context
+  const actor = { name: 'system', from: '', node: 'n1' }
+  const entries = Array.from({ length: 2500 }, (_, i) => ({ key: `web/source/10.0.${i >> 8}.${i & 255}`, member: `web/m${i % 2}`, ttlMs: 60_000 }))
+  await node.submit({ kind: 'sessions', actor, entries })
+  const list = await haechi('sessions list --key 10.0.3.1')
+  t.is(list.code, 0, list.err)
+  t.regex(list.out, /web +source +10\.0\.3\.1 +m1/)
+  t.regex(list.out, /111 shown|100 shown, there may be more/)
+  t.is((JSON.parse((await haechi('--json sessions list --pool web --limit 2400')).out) as { entries: unknown[]; more: boolean }).entries.length, 2400)
+  t.is((await haechi('sessions list --member m1')).code, 2)
+  t.is((await haechi('sessions purge')).code, 2)
+  t.is((await haechi('sessions purge --pool web')).code, 2)
+  t.is((await haechi('sessions purge --all --pool web --yes')).code, 2)
+  const purged = await haechi('sessions purge --pool web --member m1', { interactive: true, askConfirm: async () => true })
+  t.is(purged.out, '1250 entries removed.\n', purged.err)
+  t.is(node.state().sessionCount, 1250)
+  t.is((await haechi('sessions purge --all --yes')).out, '1250 entries removed.\n')
+})
+
+test('route-test: by the cluster, and by a file that is not applied', async (t) => {
+  const { haechi, file } = t.context
+  const routes = (path: string): string => good.replace('pool: web}\n', `pool: web, routes: [{name: api, paths: [${path}], pool: web, rewrite: {prefix: /}}]}\n`)
+  file('c.yaml', routes('/api'))
+  t.like(await haechi('config apply -f c.yaml --yes'), { code: 0 })
+  const found = await haechi('route-test -l front http://a.example/api/x?y')
+  t.is(found.code, 0, found.err)
+  t.regex(found.out, /api +takes it\s+Route api sends it to pool web as \/x\?y of a\.example\n/)
+  t.regex((await haechi('route-test -l front a.example/other')).out, /api +no: paths\s+The listener sends it to pool web as \/other of a\.example\n/)
+  file('next.yaml', routes('/other'))
+  t.regex((await haechi('route-test -f next.yaml a.example/other', { env: {} })).out, /Route api sends it/)
+  t.regex((await haechi('route-test -f next.yaml a.example/other/../x', { env: {} })).out, /400: the path can be read in two ways/)
+  t.like(JSON.parse((await haechi(['route-test', '--json', '-f', 'next.yaml', '-H', 'X: y', '-X', 'POST', 'a.example'], { env: {} })).out), { outcome: 'default', target: '/' })
+  t.like(await haechi('route-test http://a.example/'), { code: 2 })
+  t.like(await haechi('route-test -l front http://a.example/ -H nonsense'), { code: 2 })
+  t.like(await haechi('route-test -l none http://a.example/'), { code: 1 })
 })

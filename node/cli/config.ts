@@ -232,7 +232,7 @@ async function fileDiff(api: Connection, file: string, terminal: Terminal): Prom
 }
 
 /** Reads and checks a document. JSON is YAML too, so that one reader names lines for both. */
-async function readDocumentFile(file: string, terminal: Terminal): Promise<{ readonly result: ValidationResult }> {
+export async function readDocumentFile(file: string, terminal: Terminal): Promise<{ readonly result: ValidationResult }> {
   let text: string
   try {
     text = file === '-' ? await terminal.readInput() : readFileSync(resolve(terminal.cwd, file), 'utf8')

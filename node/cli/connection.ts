@@ -186,6 +186,7 @@ function problemFailure(answer: ApiAnswer, { name }: Connection): Failure {
     'unknown-fate': 'See what happened: haechi config history',
     'revision-conflict': 'See what has changed: haechi config history, then haechi config diff',
   }
-  const exitCode = problem.code === 'revision-conflict' ? exit.conflict : exit.error
+  const conflict = problem.code === 'revision-conflict' || problem.code === 'certificate-changed'
+  const exitCode = conflict ? exit.conflict : exit.error
   return new Failure(message, exitCode, hints[problem.code] ?? '')
 }

@@ -3,6 +3,8 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { generatePassword, hashPassword } from '../api/password.ts'
 import type { ConfigurationDocument } from '../config/schema.ts'
 import { encodeCommand } from '../state/command.ts'
+import { commandLevel } from '../state/level.ts'
+import { version } from '../version.ts'
 import { exit, Failure } from './terminal.ts'
 
 /** Name of the first administrator. */
@@ -47,6 +49,15 @@ export async function initNode(options: InitOptions): Promise<{ readonly passwor
         user: { name: firstUser, role: 'administrator', passwordHash, mustChangePassword: true, generation: 1 },
         secrets: { sessionKey: randomBytes(32).toString('base64url') },
         document: options.document ?? emptyDocument,
+      }),
+      // There is no older member that would have to understand it: a new cluster starts with all that this version has.
+      encodeCommand({
+        kind: 'raise-level',
+        id: randomUUID(),
+        actor: { name: 'system', from: '', node: options.id },
+        atEpochMs: Date.now(),
+        to: commandLevel,
+        support: [{ id: options.id, commandLevel, version }],
       }),
     ],
   })

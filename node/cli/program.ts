@@ -1,12 +1,16 @@
 /** The `haechi` command: what there is, and how failures end. Each command lives in the file of its topic. */
 import { Command, CommanderError, Option } from 'commander'
 import { version } from '../version.ts'
+import { addCertificateCommands } from './certificates.ts'
 import { addConfigCommands } from './config.ts'
 import { connection, type Connection, type ConnectionOptions } from './connection.ts'
+import { addImportCommand } from './import-command.ts'
 import { addLoginCommands } from './login.ts'
 import { addNodeCommands } from './nodes.ts'
 import { addRecoverCommand } from './recover.ts'
+import { addRouteCommands } from './routes.ts'
 import { addRunCommands } from './running.ts'
+import { addSessionCommands } from './sessions.ts'
 import { addStatusCommands } from './status.ts'
 import { exit, Failure, paint, type Terminal } from './terminal.ts'
 import { addUpgradeCommands } from './upgrade.ts'
@@ -83,8 +87,12 @@ export function makeProgram(terminal: Terminal): Command {
   }
   addStatusCommands(program, context)
   addConfigCommands(program, context)
+  addImportCommand(program, context)
+  addRouteCommands(program, context)
+  addCertificateCommands(program, context)
   addNodeCommands(program, context)
   addUpgradeCommands(program, context)
+  addSessionCommands(program, context)
   addUserCommands(program, context)
   addLoginCommands(program, context)
   addRunCommands(program, context)

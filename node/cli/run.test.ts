@@ -13,12 +13,12 @@ class Running {
   readonly #folder: string
   readonly file: string
 
-  constructor(text: string) {
+  constructor(text: string, more: readonly string[] = []) {
     this.#folder = mkdtempSync(join(tmpdir(), 'haechi-run-test-'))
     this.file = join(this.#folder, 'haechi.yaml')
     this.write(text)
     const main = join(import.meta.dirname, 'main.ts')
-    this.child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, 'run', '--config', this.file, '--workers', '1'], {
+    this.child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, 'run', '--config', this.file, '--workers', '1', ...more], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.child.stdout!.on('data', (data: Buffer) => (this.output += data.toString()))
@@ -132,5 +132,52 @@ test('a faulty file ends it with the line and the field', async (t) => {
     t.regex(running.output, /haechi\.yaml:5:\d+: \/pools\/0\/members\/0\/port: /)
   } finally {
     running.end()
+  }
+})
+
+test('--secret: cookies of persistence are still good after a restart; a file that is too short is refused', async (t) => {
+  const members = await Promise.all(['a', 'b', 'c'].map((name) => Backend.answering(name)))
+  const port = await freePort()
+  const text = config(port, members[0]!.port)
+    .replace('    healthCheck', `${members.slice(1).map((member, i) => `      - {name: m${i}, address: 127.0.0.1, port: ${member.port}}\n`).join('')}    persistence: {type: cookie}\n    healthCheck`)
+  const folder = mkdtempSync(join(tmpdir(), 'haechi-secret-test-'))
+  const secret = join(folder, 'secret')
+  const started: Running[] = []
+  const start = async (more: readonly string[]): Promise<Running> => {
+    const running = new Running(text, more)
+    started.push(running)
+    return running
+  }
+  try {
+    writeFileSync(secret, 'too short')
+    const refused = await start(['--secret', secret])
+    t.is(await refused.exits(), 1)
+    await refused.says('too short for a secret')
+    writeFileSync(secret, 'sixteen bytes and more')
+    const ask = async (cookie: string): Promise<string> => {
+      const client = new Client(port)
+      client.send(`GET / HTTP/1.1\r\nHost: a\r\n${cookie === '' ? '' : `Cookie: ${cookie}\r\n`}Connection: close\r\n\r\n`)
+      await client.ends()
+      client.close()
+      return client.text
+    }
+    const first = await start(['--secret', secret])
+    await first.says('listener front')
+    const answer = await ask('')
+    const cookie = /Set-Cookie: ([^;]+)/.exec(answer)![1]!
+    const ended = first.exits()
+    first.child.kill('SIGTERM')
+    await ended
+    const second = await start(['--secret', secret])
+    await second.says('listener front')
+    for (let i = 0; i < 4; i++) {
+      const again = await ask(cookie)
+      t.is(again.at(-1), answer.at(-1))
+      t.notRegex(again, /Set-Cookie/)
+    }
+  } finally {
+    for (const running of started) running.end()
+    rmSync(folder, { recursive: true, force: true })
+    for (const member of members) await member.close()
   }
 })

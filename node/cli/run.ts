@@ -9,13 +9,25 @@ import type { ConfigurationDocument, Problem } from '../config/schema.ts'
 import { createHealthMonitor } from '../health/monitor.ts'
 import { createLog, type Log } from '../observe/log.ts'
 import { createProxy } from '../proxy/manager.ts'
+import { readCertificates } from './certificate-directory.ts'
+import { persistenceSecret } from '../sessions/keys.ts'
 
 export interface RunOptions {
   readonly file: string
   /** Worker threads; default: one per core. */
   readonly workers?: number
+  /** File of the access log, made when a listener first writes to it; default: `access.log` in the working directory. */
+  readonly accessLogPath?: string
+  /** At least 16 bytes, by which cookies are authenticated and clients are told apart; without it they mean nothing after a restart. */
+  readonly secretFile?: string
+  /** Where the programs of script checks are; without it such checks fail. */
+  readonly checksDirectory?: string
+  /** Directory of certificates (`certificate-directory.ts`); without it there are none. */
+  readonly certificates?: string
   readonly log?: Log
 }
+
+const minSecretBytes = 16
 
 /** How long connections may finish after SIGTERM, milliseconds. */
 const drainMs = 30_000
@@ -48,8 +60,26 @@ export async function runStandalone(options: RunOptions): Promise<void> {
     process.stderr.write(`${first.error}\n`)
     process.exit(1)
   }
+  const certificates = options.certificates === undefined ? undefined : readCertificates(options.certificates)
+  if (certificates !== undefined && 'error' in certificates) {
+    process.stderr.write(`${certificates.error}\n`)
+    process.exit(1)
+  }
+  let secret: Buffer | undefined
+  try {
+    secret = options.secretFile === undefined ? undefined : readFileSync(options.secretFile)
+  } catch (error) {
+    process.stderr.write(`${options.secretFile} cannot be read: ${(error as Error).message}\n`)
+    process.exit(1)
+  }
+  if (secret !== undefined && secret.length < minSecretBytes) {
+    process.stderr.write(`${options.secretFile} is too short for a secret: it has ${secret.length} bytes, and ${minSecretBytes} are the least\n`)
+    process.exit(1)
+  }
   const proxy = createProxy({
+    ...(secret === undefined ? {} : { persistenceSecret: persistenceSecret(secret, '') }),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
+    ...(options.accessLogPath === undefined ? {} : { accessLogPath: options.accessLogPath }),
     nodeId: hostname().toLowerCase().replace(/[^a-z0-9-]/g, '-') || 'haechi',
     log,
     failed: (reason) => {
@@ -59,12 +89,17 @@ export async function runStandalone(options: RunOptions): Promise<void> {
   })
   const health = createHealthMonitor({
     log,
+    ...(options.checksDirectory === undefined ? {} : { checksDirectory: options.checksDirectory }),
     onChange: (pool, member, state, detail) => {
       proxy.setMemberHealth(pool, member, state)
       log(state === 'down' ? 'warn' : 'info', `member ${pool}/${member} is ${state}`, { detail })
     },
   })
   await proxy.start()
+  if (certificates !== undefined) {
+    health.useCertificates(certificates.material)
+    await proxy.setTlsMaterial(certificates.material)
+  }
   let revision = 0
   const apply = async (document: ConfigurationDocument): Promise<number> => {
     const report = await proxy.apply(++revision, document)
@@ -74,7 +109,7 @@ export async function runStandalone(options: RunOptions): Promise<void> {
     const listening = document.listeners.filter((listener) => !failed.has(listener.name))
     for (const listener of listening) {
       const address = listener.address ?? document.vips.find((vip) => vip.name === listener.vip)?.address ?? ''
-      log('info', `listener ${listener.name}: ${listener.protocol} on ${address.includes(':') ? `[${address}]` : address}:${listener.port}`)
+      log('info', `listener ${listener.name}: ${listener.protocol} on ${address.includes(':') ? `[${address}]` : address}:${listener.port}${listener.portEnd === undefined ? '' : `-${listener.portEnd}`}`)
     }
     return listening.length
   }
@@ -96,6 +131,12 @@ export async function runStandalone(options: RunOptions): Promise<void> {
   process.on('SIGTERM', () => void stop())
   process.on('SIGINT', () => void stop())
   process.on('SIGHUP', () => {
+    const fresh = options.certificates === undefined ? undefined : readCertificates(options.certificates)
+    if (fresh !== undefined && 'error' in fresh) log('error', `${fresh.error}; the certificates before stay in force`)
+    else if (fresh !== undefined) {
+      health.useCertificates(fresh.material)
+      void proxy.setTlsMaterial(fresh.material).then(() => log('info', 'certificates read again'))
+    }
     const again = read(options.file)
     if ('error' in again) log('error', `${options.file} was not taken over; the configuration before stays in force`, { problems: again.error })
     else void apply(again.document)

@@ -72,11 +72,19 @@ export function addRunCommands(program: Command, context: CommandContext): void 
     .description('run one standalone proxy from a file, without a cluster')
     .requiredOption('--config <file>', 'YAML or JSON')
     .option('--workers <count>', 'proxy worker threads (default: one per core)', parseWorkers)
-    .action(async (options: { config: string; workers?: number }) => {
+    .option('--access-log <file>', 'file of the access log (default: access.log)')
+    .option('--certificates <directory>', 'certificates and keys: NAME.pem, NAME.ca.pem, NAME.ocsp, ticket.key')
+    .option('--checks <directory>', 'programs that health checks of type script may run')
+    .option('--secret <file>', 'secret of persistence (16 bytes or more), so that cookies outlive a restart (default: a new one each time)')
+    .action(async (options: { config: string; workers?: number; checks?: string; secret?: string; certificates?: string; accessLog?: string }) => {
       const { runStandalone } = await import('./run.ts')
       await runStandalone({
         file: resolve(terminal.cwd, options.config),
+        accessLogPath: resolve(terminal.cwd, options.accessLog ?? 'access.log'),
         ...(options.workers === undefined ? {} : { workers: options.workers }),
+        ...(options.secret === undefined ? {} : { secretFile: resolve(terminal.cwd, options.secret) }),
+        ...(options.certificates === undefined ? {} : { certificates: resolve(terminal.cwd, options.certificates) }),
+        ...(options.checks === undefined ? {} : { checksDirectory: resolve(terminal.cwd, options.checks) }),
       })
     })
 }

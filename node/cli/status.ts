@@ -124,7 +124,7 @@ function statusText(terminal: Terminal, overview: ClusterOverview): string {
       ['LISTENER', 'ADDRESS', 'PROTOCOL', '>CONNECTIONS', '>REQUESTS/S', '>ERRORS/S', 'STATE'],
       overview.listeners.map((listener) => [
         listener.name,
-        hostPort(listener.address, listener.port),
+        hostPort(listener.address, listener.port) + (listener.portEnd === undefined ? '' : `-${listener.portEnd}`),
         listener.protocol,
         String(listener.connections),
         rate(listener.requestsPerSecond),
@@ -156,6 +156,7 @@ function statusText(terminal: Terminal, overview: ClusterOverview): string {
 const healthColours: Readonly<Record<string, Colour>> = {
   up: 'green',
   down: 'red',
+  ejected: 'red',
   draining: 'yellow',
   checking: 'yellow',
 }

@@ -5,7 +5,7 @@
 import type { ConfigurationDocument } from './schema.ts'
 import { sha256Hex } from './sha256.ts'
 
-/** Only for documents from `validateDocument`, which have the order and the defaults. ASCII. */
+/** Only for documents from `validateDocument`, which have the order and the defaults. ASCII, apart from the bodies of fixed answers. */
 export function canonicalText(document: ConfigurationDocument): string {
   return JSON.stringify(document)
 }

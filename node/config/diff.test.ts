@@ -142,3 +142,19 @@ test('the format is that of diff -u', (t) => {
     ['--- revision 1', '+++ revision 2', '@@ -1,4 +1,4 @@', ' 1', '-2', '+two', ' 3', ' 4', '@@ -11,2 +11,3 @@', ' 11', ' 12', '+13', ''].join('\n'),
   )
 })
+
+test('weights of a route are told as such, and a pool in that list is no object of its own', (t) => {
+  const documentWith = (route: object): ConfigurationDocument => {
+    const result = validateDocument({ pools: [{ name: 'blue' }, { name: 'green' }], listeners: [{ name: 'front', address: '10.0.0.1', port: 80, routes: [{ name: 'all', ...route }] }] })
+    if (!result.ok) throw new Error(JSON.stringify(result.problems))
+    return result.document
+  }
+  const before = documentWith({ pools: [{ pool: 'blue', weight: 100 }, { pool: 'green', weight: 0 }] })
+  const after = documentWith({ pools: [{ pool: 'blue', weight: 0 }, { pool: 'green', weight: 100 }] })
+  t.deepEqual(diffDocuments(before, after).map(({ path, kind, text }) => [path, kind, text]), [
+    ['listeners/front/routes/all/pools', 'changed', 'listener front: route all: pools blue 100, green 0 → blue 0, green 100'],
+  ])
+  t.deepEqual(diffDocuments(before, documentWith({ pool: 'green' })).map(({ path, kind }) => [path, kind]), [
+    ['listeners/front/routes/all/pools', 'removed'], ['listeners/front/routes/all/pool', 'added'],
+  ])
+})

@@ -152,6 +152,10 @@ function valueText(value: unknown): string {
     const shown = value.slice(0, 4).map((item) => valueText(item)).join(', ')
     return value.length > 4 ? `${shown}, … (${value.length})` : shown
   }
+  if (isFields(value)) {
+    const said = Object.values(value).filter((field) => typeof field === 'string' || typeof field === 'number').join(' ')
+    if (said !== '' && said.length <= 60) return said
+  }
   return typeof value === 'string' && value !== '' && value.length <= 60 ? value : inWords(value)
 }
 
@@ -160,7 +164,12 @@ function pathText(path: readonly string[]): string {
 }
 
 function isNamedList(key: string, old: unknown, now: unknown): boolean {
-  return singular[key] !== undefined && Array.isArray(old) && Array.isArray(now)
+  // A route's `pools` name those of the document and are no objects of their own.
+  return singular[key] !== undefined && isListOfNamed(old) && isListOfNamed(now)
+}
+
+function isListOfNamed(value: unknown): boolean {
+  return Array.isArray(value) && value.every((item) => isFields(item) && typeof item['name'] === 'string')
 }
 
 function isFields(value: unknown): value is Fields {

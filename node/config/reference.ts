@@ -66,6 +66,10 @@ const sections: readonly { readonly title: string; readonly path: readonly strin
   { title: 'Pools', path: ['pools'], where: 'Entries of `pools`.' },
   { title: 'Members', path: ['pools', 'members'], where: 'Entries of `members` of a pool.' },
   { title: 'Health checks', path: ['pools', 'healthCheck'], where: '`healthCheck` of a pool.' },
+  { title: 'Headers of health checks', path: ['pools', 'healthCheck', 'headers'], where: 'Entries of `headers` of a health check.' },
+  { title: 'Passive health', path: ['pools', 'passiveHealth'], where: '`passiveHealth` of a pool.' },
+  { title: 'Circuit breakers', path: ['pools', 'circuitBreaker'], where: '`circuitBreaker` of a pool.' },
+  { title: 'Maintenance', path: ['pools', 'maintenance'], where: '`maintenance` of a pool.' },
   { title: 'Listeners', path: ['listeners'], where: 'Entries of `listeners`.' },
   { title: 'Routes', path: ['listeners', 'routes'], where: 'Entries of `routes` of a listener.' },
   { title: 'Failover', path: ['failover'], where: '`failover`, at the top of the file.' },
@@ -92,9 +96,26 @@ export function referenceMarkdown(): string {
     '```',
     '',
   ]
-  for (const { title, path, where } of sections) out.push(...section(title, where, nodeAt(path)))
+  for (const { title, path, where } of sections) {
+    out.push(...section(`## ${title}`, where, nodeAt(path)))
+    for (const inner of innerObjects(path)) out.push(...section(`### \`${inner.at(-1)}\``, `\`${pathText(inner)}\`.`, nodeAt(inner)))
+  }
   out.push(...rules())
   return `${out.join('\n')}\n`
+}
+
+/** The objects inside this one that have no section of their own, outermost first. */
+function innerObjects(path: readonly string[]): (readonly string[])[] {
+  return Object.entries(nodeAt(path).properties!).flatMap(([key, child]) => {
+    const inner = [...path, key]
+    const own = sections.some((section) => section.path.join('/') === inner.join('/'))
+    return own || (child.items ?? child).properties === undefined ? [] : [inner, ...innerObjects(inner)]
+  })
+}
+
+/** `pools[].hash`. */
+function pathText(path: readonly string[]): string {
+  return path.map((key, at) => (nodeAt(path.slice(0, at + 1)) === nodeAt(path.slice(0, at)).properties![key] ? key : `${key}[]`)).join('.')
 }
 
 function nodeAt(path: readonly string[]): SchemaNode {
@@ -113,7 +134,7 @@ function section(title: string, where: string, node: SchemaNode): string[] {
     return `| \`${key}\` | ${typeText(child, key)} | ${must ? '**required**' : defaultText(child)} | ${escaped(child.description ?? '')} |`
   })
   const description = node.description === undefined ? '' : ` ${node.description}`
-  return [`## ${title}`, '', `${where}${description}`, '', '| field | type | default | meaning |', '|---|---|---|---|', ...rows, '']
+  return [title, '', `${where}${description}`, '', '| field | type | default | meaning |', '|---|---|---|---|', ...rows, '']
 }
 
 function typeText(node: SchemaNode, key: string): string {
@@ -129,7 +150,7 @@ function typeText(node: SchemaNode, key: string): string {
     case 'integer':
       return `whole number, ${node.minimum} to ${node.maximum}`
     case 'array': {
-      const item = node.items!.type === 'object' ? key : `texts (${stringText(node.items!)})`
+      const item = itemText(node.items!, key)
       return `list of ${item}, at most ${node.maxItems}`
     }
     case 'object':
@@ -141,6 +162,12 @@ function typeText(node: SchemaNode, key: string): string {
   }
 }
 
+function itemText(node: SchemaNode, key: string): string {
+  if (node.type === 'object') return key
+  if (node.anyOf !== undefined) return typeText(node, key)
+  return node.type === 'integer' ? `${typeText(node, key).replace('number', 'numbers')}` : `texts (${stringText(node)})`
+}
+
 function stringText(node: SchemaNode): string {
   const words = node.pattern === undefined ? 'text' : escaped(patternText[node.pattern]!)
   return node.maxLength === undefined || words.includes(String(node.maxLength)) ? words : `${words}, at most ${node.maxLength} characters`
@@ -150,6 +177,7 @@ function defaultText(node: SchemaNode): string {
   if (node.default === undefined) return '–'
   if (node.default === '') return 'empty'
   if (Array.isArray(node.default) && node.default.length === 0) return 'none'
+  if (Array.isArray(node.default)) return node.default.map((item) => `\`${String(item)}\``).join(', ')
   if (typeof node.default === 'object') return 'all defaults'
   return `\`${String(node.default)}\``
 }

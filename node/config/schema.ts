@@ -7,15 +7,19 @@
  * as data too: `patternText` (patterns in words) and `durationLimits`.
  */
 import Type, { type Static } from 'typebox'
+import { Balance, balancePatternText, memberBalanceFields, poolBalanceFields } from './balance-schema.ts'
+import { HealthCheck, healthDurationLimits, healthPatternText, poolHealthFields } from './health-schema.ts'
+import { persistenceDurationLimits, persistencePatternText, poolPersistenceFields } from './persistence-schema.ts'
+import { layer4DurationLimits, layer4PatternText, listenerLayer4Fields, poolLayer4Fields } from './layer4-schema.ts'
+import { documentLimitFields, limitsDurationLimits, limitsPatternText, listenerLimitFields, poolLimitFields } from './limits-schema.ts'
+import { listenerObservationFields } from './observation-schema.ts'
+import { listenerRouteFields, Route, routeDurationLimits, routePatternText } from './route-schema.ts'
+import { listenerTlsFields, poolTlsFields, tlsDurationLimits, tlsPatternText } from './tls-schema.ts'
+import { Address, closed, Duration, durationPattern, Name, namePattern, pathPattern, Port, printablePattern, statusPattern } from './parts.ts'
 
-const closed = { additionalProperties: false } as const
+export { durationPattern, Name, namePattern, Route }
+export type { CircuitBreaker, HealthCheck, Maintenance, PassiveHealth } from './health-schema.ts'
 
-export const namePattern = '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'
-export const durationPattern = '^(0|[1-9][0-9]{0,8})(ms|s|m|h)$'
-const pathPattern = '^/[!-~]*$'
-const printablePattern = '^[!-~]*$'
-const statusPattern = '^[1-5][0-9]{2}(-[1-5][0-9]{2})?(,[1-5][0-9]{2}(-[1-5][0-9]{2})?)*$'
-const hostPattern = '^(\\*\\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$'
 const interfacePattern = '^[!-.0-9;-~]*$'
 
 /** What a pattern asks for, in words that complete “expected …”. Every pattern of the schema has a line here. */
@@ -25,8 +29,14 @@ export const patternText: Readonly<Record<string, string>> = {
   [pathPattern]: 'a path that starts with "/", without spaces',
   [printablePattern]: 'printable characters without spaces',
   [statusPattern]: 'status codes such as "200", "200-399" or "200,301-302"',
-  [hostPattern]: 'a host name such as "www.example.com" or "*.example.com", without port',
   [interfacePattern]: 'the name of a network interface, such as "eth0"',
+  ...healthPatternText,
+  ...balancePatternText,
+  ...layer4PatternText,
+  ...routePatternText,
+  ...persistencePatternText,
+  ...limitsPatternText,
+  ...tlsPatternText,
 }
 
 /** Bounds of the duration fields by field name, milliseconds, both inclusive. */
@@ -38,8 +48,6 @@ export interface DurationLimits {
 export const maxDurationMs = 24 * 24 * 3600_000
 export const durationLimits: Readonly<Record<string, DurationLimits>> = {
   preemptDelay: { minimumMs: 1000, maximumMs: 24 * 3600_000 },
-  interval: { minimumMs: 10, maximumMs: 3600_000 },
-  timeout: { minimumMs: 1, maximumMs: 600_000 },
   connectTimeout: { minimumMs: 1, maximumMs: 600_000 },
   serverIdleTimeout: { minimumMs: 1, maximumMs: maxDurationMs },
   keepAlive: { minimumMs: 1, maximumMs: maxDurationMs },
@@ -47,6 +55,12 @@ export const durationLimits: Readonly<Record<string, DurationLimits>> = {
   clientKeepAlive: { minimumMs: 1, maximumMs: maxDurationMs },
   clientIdleTimeout: { minimumMs: 1, maximumMs: maxDurationMs },
   tunnelTimeout: { minimumMs: 1, maximumMs: maxDurationMs },
+  ...healthDurationLimits,
+  ...layer4DurationLimits,
+  ...routeDurationLimits,
+  ...persistenceDurationLimits,
+  ...limitsDurationLimits,
+  ...tlsDurationLimits,
 }
 
 /** Limits of a whole document, beside those of its lists. */
@@ -60,20 +74,6 @@ export const documentLimits = {
   /** YAML text, bytes of UTF-8. */
   yamlBytes: 4 * 1024 * 1024,
 } as const
-
-/** The name by which other parts of the document refer to an object. */
-export const Name = Type.String({
-  pattern: namePattern,
-  minLength: 1,
-  maxLength: 63,
-  description: 'Lower-case letters, digits and hyphens, 1 to 63 characters.',
-})
-
-const Duration = (fallback: string, description: string) =>
-  Type.String({ pattern: durationPattern, default: fallback, description })
-
-const Port = (description: string) => Type.Integer({ minimum: 1, maximum: 65535, description })
-const Address = Type.String({ minLength: 2, maxLength: 45, format: 'ip-address', description: 'IPv4 or IPv6 address.' })
 
 export const Vip = Type.Object(
   {
@@ -94,26 +94,6 @@ export const Vip = Type.Object(
 )
 export type Vip = Static<typeof Vip>
 
-export const HealthCheck = Type.Object(
-  {
-    type: Type.Union([Type.Literal('http'), Type.Literal('tcp'), Type.Literal('none')], { default: 'tcp', description: 'What a probe does.' }),
-    path: Type.String({ default: '/', pattern: pathPattern, maxLength: 2048, description: 'http: request target of the probe.' }),
-    host: Type.String({ default: '', pattern: printablePattern, maxLength: 255, description: 'http: Host header of the probe. Empty: the address and port of the member.' }),
-    expectStatus: Type.String({
-      default: '200-399',
-      pattern: statusPattern,
-      maxLength: 128,
-      description: 'http: status codes that count as healthy.',
-    }),
-    interval: Duration('2s', 'Time between two probes of a member.'),
-    timeout: Duration('2s', 'A probe that takes longer has failed.'),
-    rise: Type.Integer({ minimum: 1, maximum: 100, default: 2, description: 'Successes in a row that bring a member up.' }),
-    fall: Type.Integer({ minimum: 1, maximum: 100, default: 3, description: 'Failures in a row that take a member down.' }),
-  },
-  { ...closed, default: {}, description: 'Active health check of every member of the pool.' },
-)
-export type HealthCheck = Static<typeof HealthCheck>
-
 export const Member = Type.Object(
   {
     name: Name,
@@ -124,6 +104,7 @@ export const Member = Type.Object(
       default: 'enabled',
       description: 'drain: finishes what it has, gets nothing new. disabled: gets nothing and is not probed.',
     }),
+    ...memberBalanceFields,
   },
   { ...closed, description: 'One server of a pool.' },
 )
@@ -132,10 +113,7 @@ export type Member = Static<typeof Member>
 export const Pool = Type.Object(
   {
     name: Name,
-    balance: Type.Union([Type.Literal('round-robin'), Type.Literal('least-connections')], {
-      default: 'round-robin',
-      description: 'How a member is chosen. Both respect weights; least-connections is exact across all workers of a node.',
-    }),
+    balance: Balance,
     members: Type.Array(Member, { maxItems: 4096, default: [], description: 'The servers.' }),
     healthCheck: HealthCheck,
     connectTimeout: Duration('5s', 'Longest time to connect to a member.'),
@@ -143,28 +121,16 @@ export const Pool = Type.Object(
     retries: Type.Integer({ minimum: 0, maximum: 10, default: 2, description: 'Further members tried when the connection to one fails. What a member has begun to answer is never repeated; a request without body on a kept connection that the member was just closing goes out once more.' }),
     maxIdleConnections: Type.Integer({ minimum: 0, maximum: 10000, default: 128, description: 'Idle connections kept to each member by each worker.' }),
     keepAlive: Duration('30s', 'How long an idle connection to a member is kept.'),
+    ...poolHealthFields,
+    ...poolBalanceFields,
+    ...poolLayer4Fields,
+    ...poolPersistenceFields,
+    ...poolLimitFields,
+    ...poolTlsFields,
   },
   { ...closed, description: 'A set of servers that serve the same thing.' },
 )
 export type Pool = Static<typeof Pool>
-
-export const Route = Type.Object(
-  {
-    name: Name,
-    hosts: Type.Array(
-      Type.String({ pattern: hostPattern, maxLength: 253 }),
-      { maxItems: 256, default: [], description: 'Host names (without port): exact, or `*.` and a suffix. Empty: every host.' },
-    ),
-    paths: Type.Array(Type.String({ pattern: pathPattern, maxLength: 2048 }), {
-      maxItems: 256,
-      default: [],
-      description: 'Path prefixes, by whole segments: `/api` matches `/api` and `/api/x`, not `/apix`. Empty: every path.',
-    }),
-    pool: Type.String({ pattern: namePattern, minLength: 1, maxLength: 63, description: 'Name of the pool where matching requests go.' }),
-  },
-  { ...closed, description: 'The first route that matches decides.' },
-)
-export type Route = Static<typeof Route>
 
 export const Listener = Type.Object(
   {
@@ -172,23 +138,28 @@ export const Listener = Type.Object(
     vip: Type.Optional(Type.String({ maxLength: 63, description: 'Name of the VIP to listen on. Either this or `address`.' })),
     address: Type.Optional(Type.String({ maxLength: 45, format: 'ip-address', description: 'Address to listen on on every node. Either this or `vip`.' })),
     port: Port('Port to listen on.'),
-    protocol: Type.Union([Type.Literal('http'), Type.Literal('tcp')], {
+    protocol: Type.Union([Type.Literal('http'), Type.Literal('https'), Type.Literal('tcp'), Type.Literal('tls-passthrough'), Type.Literal('udp')], {
       default: 'http',
-      description: 'http: requests are routed one by one. tcp: connections are passed on as they are.',
+      description: 'http: requests are routed one by one. https: the same inside TLS, which ends here. tcp: connections are passed on as they are (with `tls`, TLS ends here). tls-passthrough: TLS connections are passed on unopened, by the name that the client asks for. udp: datagrams are, by sessions of one client address and port each.',
     }),
-    routes: Type.Array(Route, { maxItems: 1024, default: [], description: 'http: ordered; the first match decides, else `pool`.' }),
+    routes: Type.Array(Route, { maxItems: 1024, default: [], description: 'http, https: ordered; the first match decides, else `pool`. tls-passthrough: by `hosts` alone.' }),
     pool: Type.Optional(Type.String({ maxLength: 63, description: 'Where everything goes that no route takes. Without it such a request gets 404.' })),
-    requestHeadTimeout: Duration('15s', 'http: longest time for a whole request head.'),
+    requestHeadTimeout: Duration('15s', 'http: longest time for a whole request head. With `proxyProtocol: accept` also for the PROXY header.'),
     clientKeepAlive: Duration('60s', 'http: longest idle time between two requests of a connection.'),
     clientIdleTimeout: Duration('60s', 'http: longest silence of a client while its request body is expected.'),
     tunnelTimeout: Duration('1h', 'Longest silence in both directions of a tunnel (tcp, Upgrade).'),
-    maxConnections: Type.Integer({ minimum: 1, maximum: 1000000, default: 10000, description: 'Client connections at once on one node.' }),
+    maxConnections: Type.Integer({ minimum: 1, maximum: 1000000, default: 10000, description: 'Client connections (udp: sessions) at once on one node; more are refused.' }),
     maxHeadBytes: Type.Integer({ minimum: 1024, maximum: 65536, default: 65536, description: 'http: longest message head; more gets 431.' }),
     maxHeaders: Type.Integer({ minimum: 8, maximum: 1000, default: 100, description: 'http: most header fields in a message; more gets 431.' }),
     forwardedHeaders: Type.Union([Type.Literal('replace'), Type.Literal('append')], {
       default: 'replace',
       description: 'X-Forwarded-For from the client is replaced (it cannot be trusted), or appended to (another proxy of yours stands in front).',
     }),
+    ...listenerLayer4Fields,
+    ...listenerRouteFields,
+    ...listenerLimitFields,
+    ...listenerObservationFields,
+    ...listenerTlsFields,
   },
   { ...closed, description: 'An address and port that takes traffic.' },
 )
@@ -214,6 +185,7 @@ export const ConfigurationDocument = Type.Object(
     listeners: Type.Array(Listener, { maxItems: 4096, default: [], description: 'Addresses and ports that take traffic.' }),
     // Without a default: the hashes of revisions that were stored before this existed stay what they are.
     failover: Type.Optional(Failover),
+    ...documentLimitFields,
   },
   { ...closed, $id: 'ConfigurationDocument', title: 'Haechi configuration document' },
 )

@@ -3,9 +3,18 @@
  * nothing is sent round in a circle. Works on a completed document.
  */
 import { familyOf, kindOf } from './address.ts'
+import { canonicalBytes } from './canonical.ts'
 import type { ProblemList } from './complete.ts'
-import { documentLimits, type ConfigurationDocument, type HealthCheck, type Listener } from './schema.ts'
+import { documentLimits, type ConfigurationDocument, type Listener } from './schema.ts'
+import { checkHashedInput, checkPoolBalance } from './balance-rules.ts'
+import { checkPoolHealth } from './health-rules.ts'
+import { checkLayer4, checkPorts, lastPortOf, transportOf } from './layer4-rules.ts'
+import { portLimits } from './layer4-schema.ts'
+import { checkHeaderEdits, checkRoute, maxPatterns, patternsOfRoute, poolsOfRoute } from './route-rules.ts'
+import { checkLimits } from './limits-rules.ts'
+import { checkPersistence } from './persistence-rules.ts'
 import { nearest } from './suggest.ts'
+import { checkListenerTls, checkPoolTls } from './tls-rules.ts'
 
 /** Adds a problem for every rule that the document breaks. */
 export function checkSemantics(document: ConfigurationDocument, out: ProblemList): void {
@@ -14,8 +23,11 @@ export function checkSemantics(document: ConfigurationDocument, out: ProblemList
   checkVips(document, out)
   checkPools(document, out)
   checkListeners(document, out)
-  checkPorts(document, out)
+  checkHashedInput(document, out)
+  checkPorts(document.listeners, listenerAddresses(document), out)
   checkLoops(document, out)
+  checkPersistence(document, out)
+  checkLimits(document, out)
 }
 
 /** Names must be unique among these objects; the second one is at fault. */
@@ -45,8 +57,10 @@ function limits(document: ConfigurationDocument, out: ProblemList): void {
   if (routes > documentLimits.routes) {
     out.add('/listeners', `expected at most ${documentLimits.routes} routes on all listeners together, found ${routes}`)
   }
-  // Every string that passed the schema is ASCII, so that characters are bytes.
-  const bytes = JSON.stringify(document).length
+  const patterns = document.listeners.reduce((sum, listener) => sum + listener.routes.reduce((inner, route) => inner + patternsOfRoute(route), 0), 0)
+  if (patterns > maxPatterns) out.add('/listeners', `expected at most ${maxPatterns} regular expressions in all routes together, found ${patterns}`)
+  // Only the bodies of fixed answers may have characters that are more than a byte.
+  const bytes = canonicalBytes(document).length
   if (bytes > documentLimits.bytes) {
     out.add('', `expected a document of at most ${documentLimits.bytes} bytes with its defaults, found ${bytes}`)
   }
@@ -99,21 +113,17 @@ function checkPools(document: ConfigurationDocument, out: ProblemList): void {
       if (other === undefined) byTarget.set(target, member.name)
       else out.add(`${field}/address`, `${target} is member ${other} of this pool already; to give it a larger share, raise its weight`)
     }
-    checkStatusRanges(pool.healthCheck, `/pools/${index}/healthCheck/expectStatus`, out)
-  }
-}
-
-function checkStatusRanges(check: HealthCheck, field: string, out: ProblemList): void {
-  for (const range of check.expectStatus.split(',')) {
-    const [low, high = low] = range.split('-')
-    if (Number(low) > Number(high)) out.add(field, `expected ranges from low to high, found ${JSON.stringify(range)}`)
+    if (pool.healthCheck.address !== undefined) checkAddress(pool.healthCheck.address, `/pools/${index}/healthCheck/address`, false, out)
+    checkPoolHealth(pool, `/pools/${index}`, out)
+    checkPoolBalance(pool, `/pools/${index}`, out)
+    checkPoolTls(pool, `/pools/${index}`, out)
   }
 }
 
 function checkListeners(document: ConfigurationDocument, out: ProblemList): void {
   const vips = new Map(document.vips.map((vip) => [vip.name, vip]))
   const vipByAddress = new Map(document.vips.map((vip) => [vip.address, vip.name]))
-  const pools = new Set(document.pools.map((pool) => pool.name))
+  const pools = new Map(document.pools.map((pool) => [pool.name, pool]))
   for (const [index, listener] of document.listeners.entries()) {
     const field = `/listeners/${index}`
     if (listener.vip === undefined && listener.address === undefined) {
@@ -131,14 +141,17 @@ function checkListeners(document: ConfigurationDocument, out: ProblemList): void
       }
     }
     if (listener.pool !== undefined) refer(listener.pool, `${field}/pool`, 'pool', pools, out)
-    if (listener.protocol === 'tcp') {
+    if (listener.protocol === 'tcp' || listener.protocol === 'udp') {
       if (listener.routes.length > 0) {
-        out.add(`${field}/routes`, 'expected no routes on a tcp listener: routes look at requests, and only http has them')
+        out.add(`${field}/routes`, `expected no routes on a ${listener.protocol} listener: routes look at requests, and only http has them`)
       }
-      if (listener.pool === undefined) out.add(`${field}/pool`, 'is missing; a tcp listener needs a pool')
+      if (listener.pool === undefined) out.add(`${field}/pool`, `is missing; a ${listener.protocol} listener needs a pool`)
     }
+    checkListenerTls(listener, pools, field, out)
+    checkLayer4(listener, pools.get(listener.pool ?? ''), field, out)
+    if (listener.headers !== undefined) checkHeaderEdits(listener.headers, `${field}/headers`, out)
     for (const [position, route] of listener.routes.entries()) {
-      refer(route.pool, `${field}/routes/${position}/pool`, 'pool', pools, out)
+      checkRoute(route, `${field}/routes/${position}`, (name, at) => refer(name, at, 'pool', pools, out), out)
     }
   }
 }
@@ -164,33 +177,9 @@ function vipAddressesOf(document: ConfigurationDocument): Map<string, string> {
   return new Map(document.vips.map((vip) => [vip.name, vip.address]))
 }
 
-/**
- * Two listeners want the same port of the same address. `0.0.0.0` takes a port of every IPv4 address, and `::` of every
- * address of both families (a dual-stack socket).
- */
-function checkPorts(document: ConfigurationDocument, out: ProblemList): void {
+function listenerAddresses(document: ConfigurationDocument): (string | undefined)[] {
   const vipAddresses = vipAddressesOf(document)
-  /** By port: every address that a listener before has, with the name of the listener. */
-  const taken = new Map<number, Map<string, string>>()
-  for (const [index, listener] of document.listeners.entries()) {
-    const address = addressOf(listener, vipAddresses)
-    if (address === undefined) continue
-    const onPort = taken.get(listener.port) ?? new Map<string, string>()
-    taken.set(listener.port, onPort)
-    const other = overlapping(address, onPort)
-    if (other !== undefined) {
-      out.add(`/listeners/${index}/port`, `port ${listener.port} of ${address} is taken already, by listener ${other}`)
-    }
-    if (!onPort.has(address)) onPort.set(address, listener.name)
-    const marks = familyOf(address) === 4 ? ['any', 'any4'] : ['any']
-    for (const mark of marks) if (!onPort.has(mark)) onPort.set(mark, listener.name)
-  }
-}
-
-function overlapping(address: string, onPort: ReadonlyMap<string, string>): string | undefined {
-  if (address === '::') return onPort.get('any')
-  if (address === '0.0.0.0') return onPort.get('any4') ?? onPort.get('::')
-  return onPort.get(address) ?? (familyOf(address) === 4 ? onPort.get('0.0.0.0') : undefined) ?? onPort.get('::')
+  return document.listeners.map((listener) => addressOf(listener, vipAddresses))
 }
 
 interface Hop {
@@ -210,29 +199,50 @@ function checkLoops(document: ConfigurationDocument, out: ProblemList): void {
   const listening = new Map<string, number>()
   for (const [index, listener] of document.listeners.entries()) {
     const address = addressOf(listener, vipAddresses)
-    if (address !== undefined && !listening.has(`${address} ${listener.port}`)) listening.set(`${address} ${listener.port}`, index)
+    if (address === undefined) continue
+    const last = Math.min(lastPortOf(listener), listener.port + portLimits.range - 1)
+    for (let port = listener.port; port <= last; port++) {
+      const place = `${transportOf(listener)} ${address} ${port}`
+      if (!listening.has(place)) listening.set(place, index)
+    }
   }
-  const target = (address: string, port: number): number | undefined => {
-    const exact = listening.get(`${address} ${port}`)
+  const target = (transport: string, address: string, port: number): number | undefined => {
+    const exact = listening.get(`${transport} ${address} ${port}`)
     if (exact !== undefined || !(local.has(address) || kindOf(address) === 'loopback')) return exact
-    const wildcard = familyOf(address) === 4 ? listening.get(`0.0.0.0 ${port}`) : undefined
-    return wildcard ?? listening.get(`:: ${port}`)
+    const wildcard = familyOf(address) === 4 ? listening.get(`${transport} 0.0.0.0 ${port}`) : undefined
+    return wildcard ?? listening.get(`${transport} :: ${port}`)
   }
-  const hopsOfPool = new Map<string, Hop[]>()
-  for (const [index, pool] of document.pools.entries()) {
+  const poolIndex = new Map<string, number>()
+  for (const [index, pool] of document.pools.entries()) if (!poolIndex.has(pool.name)) poolIndex.set(pool.name, index)
+  /** `ports`: where the members are reached when not at their own ports. */
+  const find = (name: string, transport: string, ports: readonly number[] | undefined): Hop[] => {
+    const index = poolIndex.get(name)
+    if (index === undefined) return []
     const hops = new Map<number, Hop>()
-    for (const [position, member] of pool.members.entries()) {
-      const listener = target(member.address, member.port)
-      if (listener !== undefined && !hops.has(listener)) {
-        hops.set(listener, { listener, field: `/pools/${index}/members/${position}/address` })
+    for (const [position, member] of document.pools[index]!.members.entries()) {
+      for (const port of ports ?? [member.port]) {
+        const listener = target(transport, member.address, port)
+        if (listener !== undefined && !hops.has(listener)) hops.set(listener, { listener, field: `/pools/${index}/members/${position}/address` })
       }
     }
-    if (!hopsOfPool.has(pool.name)) hopsOfPool.set(pool.name, [...hops.values()])
+    return [...hops.values()]
   }
+  const hopsOfPool = new Map<string, Hop[]>()
   const hopsOf = (listener: Listener): Hop[] => {
-    const pools = new Set(listener.routes.map((route) => route.pool))
+    const transport = transportOf(listener)
+    const samePort = listener.memberPort === 'same'
+    const pools = new Set(listener.routes.flatMap(poolsOfRoute))
     if (listener.pool !== undefined) pools.add(listener.pool)
-    return [...pools].flatMap((pool) => hopsOfPool.get(pool) ?? [])
+    return [...pools].flatMap((pool) => {
+      if (samePort) {
+        const count = Math.min(lastPortOf(listener) - listener.port + 1, portLimits.range)
+        return find(pool, transport, Array.from({ length: Math.max(0, count) }, (_, i) => listener.port + i))
+      }
+      const key = `${transport} ${pool}`
+      const known = hopsOfPool.get(key) ?? find(pool, transport, undefined)
+      hopsOfPool.set(key, known)
+      return known
+    })
   }
   /** On the way (in the order of the way), or done. */
   const state = new Map<number, 'on-the-way' | 'done'>()

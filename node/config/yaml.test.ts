@@ -106,3 +106,11 @@ test('text that a YAML 1.1 reader takes for a number without digits is quoted', 
   t.true(checked.ok)
   if (checked.ok) t.regex(toYaml(checked.document), /name: "e0"[^]*host: "e15"|name: "e0"[^]*host: "E15"/)
 })
+
+test('bug: a key that a YAML 1.1 reader takes for a truth value was written as it is', (t) => {
+  const checked = parseYaml('haechi: 1\npools:\n  - {name: web, balance: hash, hash: {on: uri}}\n')
+  if (!checked.ok) return t.fail(JSON.stringify(checked.problems))
+  const text = toYaml(checked.document)
+  t.regex(text, /\n {6}"on": uri\n/)
+  t.deepEqual(parse(text, { version: '1.1' }), checked.document)
+})

@@ -203,7 +203,8 @@ export function toYaml(document: ConfigurationDocument, options: YamlOptions = {
 function writeMap(map: object, first: string, indent: string, out: string[]): void {
   let lead = first
   for (const [key, value] of Object.entries(map)) {
-    writeValue(`${lead}${key}:`, value, `${indent}  `, out)
+    // The `on` of a hash would be true to a reader of YAML 1.1.
+    writeValue(`${lead}${reserved.test(key) ? JSON.stringify(key) : key}:`, value, `${indent}  `, out)
     lead = indent
   }
   if (lead === first && Object.keys(map).length === 0) out.push(`${first}{}`)

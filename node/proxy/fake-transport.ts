@@ -5,11 +5,12 @@
 import { validateDocument } from '../config/validate.ts'
 import { HttpClient } from './http/client.ts'
 import { MemberPool } from './http/member.ts'
+import { KeptFilterMemory } from './filters/memory.ts'
 import { poolsOf } from './pool.ts'
 import { ListenerRuntime, Runtime } from './runtime.ts'
-import { compileTable } from './route/table.ts'
+import { compileTable, type RouteTable } from './route/table.ts'
 import { allocate, errorCodes, ListenerField, Shared, type ErrorCode } from './shared.ts'
-import type { Connection, ConnectionOwner, Transport } from './transport/transport.ts'
+import type { Connection, ConnectionOwner, Endpoints, Transport } from './transport/transport.ts'
 
 const nobody: ConnectionOwner = {
   connected: () => undefined,
@@ -21,7 +22,7 @@ const nobody: ConnectionOwner = {
 
 export class FakeConnection implements Connection {
   owner: ConnectionOwner = nobody
-  readonly remoteAddress = '192.0.2.1'
+  endpoints: Endpoints = { source: '192.0.2.1', sourcePort: 40000, destination: '192.0.2.2', destinationPort: 80 }
   readonly address: string
   /** Each buffer as it was handed over, for those who ask what is held. */
   readonly held: Buffer[] = []
@@ -38,6 +39,12 @@ export class FakeConnection implements Connection {
 
   constructor(address = '') {
     this.address = address
+  }
+  get remoteAddress(): string {
+    return this.endpoints.source
+  }
+  announce(endpoints: Endpoints): void {
+    this.endpoints = endpoints
   }
   get flushed(): boolean {
     return this.held.length === 0
@@ -104,16 +111,21 @@ export class FakeProxy {
   readonly runtime: Runtime
   readonly listener: ListenerRuntime
   readonly members: MemberPool
+  readonly table: RouteTable
 
   constructor(input: unknown) {
     const checked = validateDocument(input)
     if (!checked.ok) throw new Error(JSON.stringify(checked.problems))
     let next = 0
-    const table = compileTable(1, checked.document, { listener: () => 0, pool: () => 0, member: () => next++ })
+    const table = compileTable(1, checked.document, { listener: () => 0, route: () => 0, pool: () => 0, member: () => next++ }, new KeptFilterMemory())
+    this.table = table
     this.shared = new Shared(allocate(1), 0)
     for (let slot = 0; slot < next; slot++) this.shared.setHealth(slot, 'up')
     const transport: Transport = {
       listen: () => Promise.reject(new Error('a fake does not listen')),
+      secure: () => {
+        throw new Error('a fake has no TLS')
+      },
       connect: (host, port, owner) => {
         const connection = new FakeConnection(`${host}:${port}`)
         connection.owner = owner
@@ -122,7 +134,7 @@ export class FakeProxy {
       },
     }
     this.runtime = new Runtime(transport, this.shared, 'test', 0)
-    this.listener = new ListenerRuntime(table.listeners[0]!, poolsOf(table, this.shared))
+    this.listener = new ListenerRuntime(table.listeners[0]!, poolsOf(table, this.shared), this.runtime)
     this.members = new MemberPool(this.runtime)
   }
 

@@ -2,14 +2,25 @@
  * The data plane from the main thread: compiles documents into tables, owns the shared memory and the workers, restarts a
  * worker that dies, and reads the counters.
  */
+import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { ConfigurationDocument } from '../config/schema.ts'
-import type { ListenerCounters, MemberCounters, MemberHealth } from '../observe/counters.ts'
+import type { ListenerCounters, MemberCounters, MemberHealth, PoolCircuit } from '../observe/counters.ts'
+import { AccessLog } from '../observe/access-log.ts'
+import type { TrafficReport } from '../observe/traffic.ts'
+import { KeptFilterMemory } from './filters/memory.ts'
+import { DescriptorAlarm, descriptorLimits, noneLeft, softLimit } from './descriptors.ts'
+import { sixteenths } from './balance/weights.ts'
+import { DynamicWeights } from './dynamic-weights.ts'
+import { lookEveryMs, MemberWatch } from './member-watch.ts'
+import type { SessionKeeper } from '../sessions/keeper.ts'
+import { KeptSessions } from './kept-sessions.ts'
 import type { ApplyReport, Proxy, ProxyOptions } from './proxy.ts'
 import { compileTable, type RouteTable } from './route/table.ts'
-import { allocate, errorCodes, ListenerField, maxListeners, maxMembers, maxPools, MemberField, Shared, type SharedBuffers } from './shared.ts'
+import { allocate, errorCodes, Factor, ListenerField, maxListeners, maxMembers, maxPools, maxRoutes, MemberField, Shared, type SharedBuffers } from './shared.ts'
 import { NamedSlots } from './slots.ts'
+import type { TlsMaterial } from './tls/material.ts'
 import type { FromWorker, ToWorker, WorkerData } from './worker.ts'
 
 export function createProxy(options: ProxyOptions): Proxy {
@@ -46,10 +57,19 @@ class Manager implements Proxy {
   readonly #buffers: SharedBuffers
   readonly #shared: Shared
   readonly #slots: NamedSlots
+  readonly #dynamicWeights: DynamicWeights
+  readonly #memberWatch: MemberWatch
+  readonly #filterMemory = new KeptFilterMemory()
+  readonly #accessLog: AccessLog
+  readonly #sessions: KeptSessions
   readonly #threads: Thread[] = []
   readonly #crashesMs: number[] = []
+  readonly #descriptorAlarm: DescriptorAlarm
   #table: RouteTable = emptyTable
   #held: readonly string[] | undefined
+  /** Without keys from outside, sessions are resumed on this process alone. */
+  readonly #ownTicketKeys = randomBytes(48)
+  #tls: TlsMaterial = { keyPairs: [], authorities: [], ticketKeys: this.#ownTicketKeys }
   #failures: Failures = []
   #checksToRetry = retryChecks
   #nextId = 1
@@ -57,18 +77,27 @@ class Manager implements Proxy {
   #newest = 0
   #stopping = false
   #watch: NodeJS.Timeout | undefined
+  #look: NodeJS.Timeout | undefined
 
   constructor(options: ProxyOptions) {
     this.#options = options
-    this.#buffers = allocate(options.workers ?? availableParallelism())
+    const workers = options.workers ?? availableParallelism()
+    this.#buffers = allocate(workers, descriptorLimits(softLimit(), workers))
     const shared = new Shared(this.#buffers, 0)
+    this.#accessLog = new AccessLog({ file: this.#buffers.logToFile, stdout: this.#buffers.logToStdout, path: options.accessLogPath ?? 'access.log', log: options.log })
     this.#shared = shared
+    this.#sessions = new KeptSessions(options, shared, this.#buffers.workers)
+    this.#dynamicWeights = new DynamicWeights(shared)
+    this.#descriptorAlarm = new DescriptorAlarm(this.#buffers.descriptorLimits)
+    const memberWatch = new MemberWatch(shared, options.log)
+    this.#memberWatch = memberWatch
     this.#slots = new NamedSlots(
-      { listeners: maxListeners, pools: maxPools, members: maxMembers },
+      { listeners: maxListeners, routes: maxRoutes, pools: maxPools, members: maxMembers },
       {
         listeners: { idle: (slot) => shared.connections(slot) === 0, renew: (slot) => shared.renewListener(slot) },
-        pools: { idle: () => true, renew: () => undefined },
-        members: { idle: (slot) => shared.active(slot) === 0, renew: (slot) => shared.renewMember(slot) },
+        routes: { idle: () => true, renew: (slot) => shared.traffic.renew('routes', slot) },
+        pools: { idle: () => true, renew: (slot) => shared.traffic.renew('pools', slot) },
+        members: { idle: (slot) => shared.active(slot) === 0, renew: (slot) => (shared.renewMember(slot), memberWatch.forget(slot), shared.traffic.renew('members', slot)) },
       },
     )
   }
@@ -79,8 +108,15 @@ class Manager implements Proxy {
     this.#watch = setInterval(() => {
       this.#watchWorkers()
       this.#retryListeners()
+      this.#dynamicWeights.update(this.#table)
+      const before = this.#descriptorAlarm.problem
+      this.#descriptorAlarm.look(this.#shared.descriptors(), this.#refusedForDescriptors(), noneLeft(), performance.now())
+      const { problem } = this.#descriptorAlarm
+      if ((problem === '') !== (before === '')) this.#options.log('warn', problem === '' ? 'new clients are served again: there are descriptors' : problem)
     }, checkEveryMs)
     this.#watch.unref()
+    this.#look = setInterval(() => this.#memberWatch.look(performance.now()), lookEveryMs)
+    this.#look.unref()
   }
 
   /** A worker that hangs holds its connections and its share of new ones: end it, so that another takes its place. */
@@ -110,16 +146,21 @@ class Manager implements Proxy {
   }
 
   #spawn(index: number): Thread {
-    const workerData: WorkerData = { buffers: this.#buffers, worker: index, nodeId: this.#options.nodeId }
+    const workerData: WorkerData = {
+      buffers: this.#buffers, worker: index, nodeId: this.#options.nodeId,
+      persistenceSecret: this.#sessions.secret, sessions: this.#sessions.buffer,
+    }
     const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData, name: `proxy-${index}` })
     const thread: Thread = { worker, index, waiting: new Map(), turns: -1, silence: 0, dead: false }
     worker.on('message', (message: FromWorker) => {
+      if (message.type === 'session-updates') this.#sessions.keeper?.receive(index, message.batch)
       if (message.type !== 'applied') return
       thread.waiting.get(message.id)?.(message.failures)
       thread.waiting.delete(message.id)
     })
     worker.on('error', (error: Error) => this.#options.log('error', `proxy worker ${index} failed: ${error.message}`, { stack: error.stack }))
     worker.on('exit', (code) => this.#exited(thread, code))
+    worker.postMessage({ type: 'tls', material: this.#tls } satisfies ToWorker)
     return thread
   }
 
@@ -167,8 +208,14 @@ class Manager implements Proxy {
       // A newer one waits behind: it will report for this one too.
       if (mine !== this.#newest) return { revision: this.#table.revision, failures: this.#failures }
       this.#slots.begin()
-      this.#table = compileTable(revision, document, this.#slots)
+      this.#table = compileTable(revision, document, this.#slots, this.#filterMemory)
       this.#slots.settle()
+      this.#sessions.configure(this.#table, (buffer) => {
+        for (const { worker, dead } of this.#threads) if (!dead) worker.postMessage({ type: 'sessions', buffer } satisfies ToWorker)
+      })
+      this.#memberWatch.configure(this.#table, performance.now())
+      this.#filterMemory.settle()
+      if (this.#table.listeners.some(({ filters }) => filters.accessLog !== undefined)) this.#accessLog.start()
       for (const pool of document.pools) {
         for (const member of pool.members) {
           if (member.state === 'enabled') {
@@ -192,8 +239,23 @@ class Manager implements Proxy {
     return work
   }
 
+  setTlsMaterial(material: TlsMaterial): Promise<void> {
+    const work = this.#working.then(async () => {
+      this.#tls = { ...material, ticketKeys: material.ticketKeys ?? this.#ownTicketKeys }
+      for (const { worker, dead } of this.#threads) if (!dead) worker.postMessage({ type: 'tls', material: this.#tls } satisfies ToWorker)
+      // The same table again: a listener that lacked its certificate may have it by now.
+      await this.#tellAll()
+    })
+    this.#working = work.catch(() => undefined)
+    return work
+  }
+
   setMemberHealth(pool: string, member: string, health: MemberHealth): void {
-    this.#shared.setHealth(this.#slots.member(pool, member), health)
+    this.#memberWatch.setHealth(this.#slots.member(pool, member), health, performance.now())
+  }
+
+  get sessions(): SessionKeeper | undefined {
+    return this.#sessions.keeper
   }
 
   listeners(): readonly ListenerCounters[] {
@@ -211,9 +273,30 @@ class Manager implements Proxy {
         bytesInTotal: total(ListenerField.bytesIn),
         bytesOutTotal: total(ListenerField.bytesOut),
         errorsTotal: Object.fromEntries(counted),
+        routing: {
+          retriesTotal: total(ListenerField.retries),
+          retriesRefusedTotal: total(ListenerField.retriesRefused),
+          copiesTotal: total(ListenerField.copies),
+          copiesSkippedTotal: total(ListenerField.copiesSkipped),
+        },
         error: errors.get(name) ?? '',
       }
     })
+  }
+
+  poolTraffic(): TrafficReport['pools'] {
+    return this.#table.pools.map(({ name, slot }) => ({ pool: name, waiting: this.#shared.waiting(slot), counters: this.#shared.traffic.read('pools', slot) }))
+  }
+
+  traffic(): TrafficReport {
+    const { traffic } = this.#shared
+    const { listeners, pools } = this.#table
+    return {
+      routes: listeners.flatMap(({ name, routes }) => routes.map((route) => ({ listener: name, route: route.name, counters: traffic.read('routes', route.slot) }))),
+      pools: this.poolTraffic(),
+      members: pools.flatMap((pool) => pool.members.map(({ name, slot }) => ({ pool: pool.name, member: name, counters: traffic.read('members', slot) }))),
+      logLinesDroppedTotal: this.#accessLog.dropped,
+    }
   }
 
   members(): readonly MemberCounters[] {
@@ -226,15 +309,39 @@ class Manager implements Proxy {
         connectFailuresTotal: this.#shared.memberTotal(slot, MemberField.connectFailures),
         errorsTotal: this.#shared.memberTotal(slot, MemberField.errors),
         health: this.#shared.health(slot),
-        healthSinceEpochMs: 0,
+        healthSinceEpochMs: this.#memberWatch.ejection(slot).sinceEpochMs,
+        ejectionsTotal: this.#memberWatch.ejection(slot).total,
+        weightFactor: (this.#shared.factor(slot, Factor.slowStart) * this.#shared.factor(slot, Factor.dynamic)) / (sixteenths * sixteenths),
         lastProbe: '',
       })),
     )
   }
 
+  circuits(): readonly PoolCircuit[] {
+    return this.#table.pools.flatMap((pool) => {
+      const state = this.#memberWatch.circuit(pool)
+      return state === undefined ? [] : [{ pool: pool.name, state }]
+    })
+  }
+
+  /** Clients and connections to members that there was no descriptor for. */
+  #refusedForDescriptors(): number {
+    const field = ListenerField.errors + errorCodes.indexOf('descriptor-limit')
+    let sum = 0
+    for (const { slot } of this.#table.listeners) sum += this.#shared.listenerTotal(slot, field)
+    return sum
+  }
+
+  problems(): readonly string[] {
+    const { problem } = this.#descriptorAlarm
+    return problem === '' ? [] : [problem]
+  }
+
   async stop(drainMs: number): Promise<void> {
     this.#stopping = true
     clearInterval(this.#watch)
+    this.#sessions.stop()
+    clearInterval(this.#look)
     await this.#working
     await Promise.all(
       this.#threads.map(
@@ -250,5 +357,6 @@ class Manager implements Proxy {
           }),
       ),
     )
+    await this.#accessLog.stop()
   }
 }

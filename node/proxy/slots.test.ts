@@ -4,7 +4,7 @@ import { NamedSlots, type SlotUse } from './slots.ts'
 const idle: SlotUse = { idle: () => true, renew: () => undefined }
 
 test('a name keeps its place over changes, and another name does not get it while there are fresh ones', (t) => {
-  const slots = new NamedSlots({ listeners: 4, pools: 4, members: 4 }, { listeners: idle, pools: idle, members: idle })
+  const slots = new NamedSlots({ listeners: 4, routes: 4, pools: 4, members: 4 }, { listeners: idle, routes: idle, pools: idle, members: idle })
   t.deepEqual([slots.listener('a'), slots.listener('b')], [0, 1])
   slots.settle()
   t.is(slots.listener('b'), 1)
@@ -18,7 +18,7 @@ test('names can come and go without end; the place gone longest that is idle is 
   const busy = new Set<number>()
   const renewed: number[] = []
   const use: SlotUse = { idle: (slot) => !busy.has(slot), renew: (slot) => void renewed.push(slot) }
-  const slots = new NamedSlots({ listeners: 4, pools: 4, members: 6 }, { listeners: idle, pools: idle, members: use })
+  const slots = new NamedSlots({ listeners: 4, routes: 4, pools: 4, members: 6 }, { listeners: idle, routes: idle, pools: idle, members: use })
   for (let i = 0; i < 6; i++) {
     slots.member('p', `m${i}`)
     slots.settle()
@@ -40,7 +40,7 @@ test('names can come and go without end; the place gone longest that is idle is 
 
 // Bug: a lookup between two documents (a member's health) kept the old document's names from ever being given up.
 test('names asked for between documents do not outlive their document', (t) => {
-  const slots = new NamedSlots({ listeners: 1, pools: 1, members: 4 }, { listeners: idle, pools: idle, members: idle })
+  const slots = new NamedSlots({ listeners: 1, routes: 4, pools: 1, members: 4 }, { listeners: idle, routes: idle, pools: idle, members: idle })
   for (let document = 0; document < 5; document++) {
     slots.begin()
     const places = [slots.member('p', `${document}a`), slots.member('p', `${document}b`)]

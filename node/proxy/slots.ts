@@ -69,23 +69,29 @@ class Places {
 
 export interface SlotLimits {
   readonly listeners: number
+  readonly routes: number
   readonly pools: number
   readonly members: number
 }
 
 export class NamedSlots implements Slots {
   readonly #listeners: Places
+  readonly #routes: Places
   readonly #pools: Places
   readonly #members: Places
 
-  constructor(limits: SlotLimits, use: { readonly listeners: SlotUse; readonly pools: SlotUse; readonly members: SlotUse }) {
+  constructor(limits: SlotLimits, use: { readonly listeners: SlotUse; readonly routes: SlotUse; readonly pools: SlotUse; readonly members: SlotUse }) {
     this.#listeners = new Places(limits.listeners, use.listeners)
+    this.#routes = new Places(limits.routes, use.routes)
     this.#pools = new Places(limits.pools, use.pools)
     this.#members = new Places(limits.members, use.members)
   }
 
   listener(name: string): number {
     return this.#listeners.of(name)
+  }
+  route(listener: string, name: string): number {
+    return this.#routes.of(`${listener}/${name}`)
   }
   pool(name: string): number {
     return this.#pools.of(name)
@@ -96,12 +102,14 @@ export class NamedSlots implements Slots {
   /** Before a document is named: what was asked for since the last one (health of its members) keeps no name of it alive. */
   begin(): void {
     this.#listeners.begin()
+    this.#routes.begin()
     this.#pools.begin()
     this.#members.begin()
   }
   /** After a whole document has been named: what it does not name is gone. */
   settle(): void {
     this.#listeners.settle()
+    this.#routes.settle()
     this.#pools.settle()
     this.#members.settle()
   }

@@ -3,7 +3,7 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import { validateDocument } from '../config/validate.ts'
 import type { ConfigurationDocument } from '../config/schema.ts'
 import { createProxy } from './manager.ts'
-import type { Proxy } from './proxy.ts'
+import type { Proxy, ProxyOptions } from './proxy.ts'
 
 /** A port that was free a moment ago. */
 export async function freePort(host = '127.0.0.1'): Promise<number> {
@@ -78,8 +78,8 @@ export class Client {
   closed = false
   error = ''
 
-  constructor(port: number, host = '127.0.0.1') {
-    this.socket = connect({ port, host, allowHalfOpen: true })
+  constructor(port: number, host = '127.0.0.1', localAddress?: string) {
+    this.socket = connect({ port, host, allowHalfOpen: true, ...(localAddress === undefined ? {} : { localAddress }) })
     this.socket.on('data', (data) => (this.text += data.toString('latin1')))
     this.socket.on('end', () => (this.ended = true))
     this.socket.on('error', (error) => (this.error = (error as NodeJS.ErrnoException).code ?? error.message))
@@ -110,13 +110,13 @@ export class TestProxy {
   #revision = 0
   failedReason = ''
 
-  private constructor(workers: number, port: number) {
+  private constructor(workers: number, port: number, more: Partial<ProxyOptions>) {
     this.port = port
-    this.proxy = createProxy({ workers, nodeId: 'test', log: () => undefined, failed: (reason) => (this.failedReason = reason) })
+    this.proxy = createProxy({ workers, nodeId: 'test', log: () => undefined, failed: (reason) => (this.failedReason = reason), ...more })
   }
 
-  static async start(workers = 1): Promise<TestProxy> {
-    const test = new TestProxy(workers, await freePort())
+  static async start(workers = 1, more: Partial<ProxyOptions> = {}): Promise<TestProxy> {
+    const test = new TestProxy(workers, await freePort(), more)
     await test.proxy.start()
     return test
   }

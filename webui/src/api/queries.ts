@@ -1,6 +1,6 @@
 /** What the pages ask for. The overview comes from the live connection; everything else is fetched when it is shown. */
 import { QueryClient, useInfiniteQuery, useQuery } from '@tanstack/react-query'
-import type { AuditView, ClusterOverview, ConfigView, DiffView, RevisionSummary, UserView } from '../../../node/api/types.ts'
+import type { AuditView, CertificateView, ClusterOverview, ConfigView, DiffView, RevisionSummary, SessionEntriesView, UserView } from '../../../node/api/types.ts'
 import { ApiFailure, call } from './client.ts'
 import { useLive } from './live.ts'
 
@@ -96,6 +96,21 @@ export function useAudit() {
   })
 }
 
+export function useCertificates() {
+  return useQuery({ queryKey: ['certificates'], queryFn: ({ signal }) => call<readonly CertificateView[]>('GET', '/certificates', { signal }) })
+}
+
 export function useUsers(enabled: boolean) {
   return useQuery({ queryKey: ['users'], enabled, queryFn: ({ signal }) => call<readonly UserView[]>('GET', '/users', { signal }) })
+}
+
+/** `filter`: the query of the search; empty: the whole table. */
+export function useSessions(filter: string) {
+  return useInfiniteQuery({
+    queryKey: ['sessions', filter],
+    initialPageParam: 0,
+    queryFn: ({ pageParam, signal }) =>
+      call<SessionEntriesView>('GET', `/sessions?limit=${pageSize}${pageParam > 0 ? `&after=${pageParam}` : ''}${filter === '' ? '' : `&${filter}`}`, { signal }),
+    getNextPageParam: (last) => last.next ?? undefined,
+  })
 }

@@ -19,6 +19,13 @@ export function Rate({ value }: { readonly value: number }) {
   return <Unit value={format.rate(value)} unit="/s" />
 }
 
+/** Time to the first byte: what half of the answers and 99 of 100 did not exceed. */
+export function Latency({ of }: { readonly of: { readonly p50Ms: number; readonly p90Ms: number; readonly p99Ms: number } | null }) {
+  if (of === null) return <>–</>
+  const text = (ms: number): string => (ms < 10 ? ms.toFixed(1) : String(Math.round(ms)))
+  return <span title={`p50 ${text(of.p50Ms)} ms, p90 ${text(of.p90Ms)} ms, p99 ${text(of.p99Ms)} ms`}><Unit value={`${text(of.p50Ms)} / ${text(of.p99Ms)}`} unit="ms" /></span>
+}
+
 export function Speed({ value }: { readonly value: number }) {
   return <Unit {...useFormat().speed(value)} />
 }

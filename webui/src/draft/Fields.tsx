@@ -1,6 +1,6 @@
 /** Form fields bound to the draft: they show the draft's value, the problem of their field and what the draft changed. */
 import { useTranslation } from 'react-i18next'
-import { NumberInput, Select, Switch, TagsInput, TextInput } from '@mantine/core'
+import { NumberInput, Select, Switch, TagsInput, Textarea, TextInput } from '@mantine/core'
 import { useEditing, useProblem } from './document.tsx'
 
 interface Bound {
@@ -32,6 +32,21 @@ export function TextField(props: Bound & { readonly value: string; readonly onCh
       classNames={props.mono === true ? { input: 'h-mono' } : {}}
       spellCheck={false}
       autoComplete="off"
+      value={props.value}
+      onChange={(event) => props.onChange(event.currentTarget.value)}
+    />
+  )
+}
+
+/** Text of several lines. */
+export function LongTextField(props: Bound & { readonly value: string; readonly onChange: (value: string) => void; readonly rows: number; readonly mono?: boolean; /** Stands below others, not among them. */ readonly apart?: boolean }) {
+  return (
+    <Textarea
+      {...useBound(props)}
+      classNames={props.mono === true ? { input: 'h-mono' } : {}}
+      {...(props.apart === true ? { mt: 'sm' } : {})}
+      rows={props.rows}
+      spellCheck={false}
       value={props.value}
       onChange={(event) => props.onChange(event.currentTarget.value)}
     />

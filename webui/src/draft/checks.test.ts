@@ -1,7 +1,7 @@
 import test from 'ava'
 import { busyDocument } from '../../fixture/documents.ts'
 import { check, isAddress, isDuration } from './checks.ts'
-import { changeListener, changePool, newListener, newMember, putListener } from './operations.ts'
+import { changeListener, changePool, editPool, newListener, newMember, putListener } from './operations.ts'
 
 test('a valid document has no findings', (t) => {
   t.deepEqual(check(busyDocument()), [])
@@ -25,6 +25,13 @@ test('findings name the field by JSON pointer', (t) => {
   ])
   t.deepEqual(of(changePool('shop', { retries: 11, keepAlive: '5' })(base)), ['/pools/0/keepAlive duration', '/pools/0/retries integer'])
   t.deepEqual(of(changePool('shop', { retries: null as unknown as number })(base)), ['/pools/0/retries required'])
+  const hash = (on: 'header' | 'source', name: string, balanceFactor: number) => of(editPool('shop', (pool) => ({ ...pool, balance: 'hash', hash: { on, name, balanceFactor } }))(base))
+  t.deepEqual(hash('header', '', 0), ['/pools/0/hash/name required'])
+  t.deepEqual(hash('header', 'a b', 90), ['/pools/0/hash/name fieldOrCookie', '/pools/0/hash/balanceFactor integer'])
+  t.deepEqual(hash('header', 'X-Tenant', 125), [])
+  t.deepEqual(of(editPool('shop', (pool) => ({ ...pool, minimumMembers: 0, members: [{ ...pool.members[0]!, priority: 256, maxConnections: null as unknown as number }] }))(base)), [
+    '/pools/0/members/0/maxConnections required', '/pools/0/members/0/priority integer', '/pools/0/minimumMembers integer',
+  ])
   t.deepEqual(of(changeListener('orders-db', ({ pool: _pool, ...rest }) => rest)(base)), ['/listeners/2/pool tcpNeedsPool'])
   t.deepEqual(of(changeListener('web', (l) => ({ ...l, vip: 'gone', pool: 'gone' }))(base)), ['/listeners/0/vip unknownVip', '/listeners/0/pool unknownPool'])
   t.deepEqual(of(putListener({ ...newListener('x'), vip: 'public', port: 80 })(base)), ['/listeners/3/port addressAndPortTaken'])

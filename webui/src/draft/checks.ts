@@ -6,7 +6,7 @@ import type { ConfigurationDocument } from '../../../node/api/types.ts'
 
 export type CheckCode =
   | 'required' | 'name' | 'duplicateName' | 'address' | 'addressAndPortTaken' | 'duration' | 'integer'
-  | 'path' | 'host' | 'status' | 'unknownPool' | 'unknownVip' | 'noPlace' | 'twoPlaces' | 'tcpNeedsPool' | 'duplicateAddress'
+  | 'path' | 'host' | 'status' | 'unknownPool' | 'unknownVip' | 'noPlace' | 'twoPlaces' | 'tcpNeedsPool' | 'duplicateAddress' | 'fieldOrCookie'
 export interface Finding {
   readonly field: string
   readonly code: CheckCode
@@ -19,6 +19,7 @@ const namePattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
 const durationPattern = /^(0|[1-9][0-9]{0,8})(ms|s|m|h)$/
 const pathPattern = /^\/[!-~]*$/
 const hostPattern = /^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/
+const fieldOrCookiePattern = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/
 const statusPattern = /^[1-5][0-9]{2}(-[1-5][0-9]{2})?(,[1-5][0-9]{2}(-[1-5][0-9]{2})?)*$/
 
 export const isName = (text: string): boolean => namePattern.test(text)
@@ -94,14 +95,62 @@ export function check(document: ConfigurationDocument): Finding[] {
       address(`${at}/members/${m}/address`, member.address)
       integer(`${at}/members/${m}/port`, member.port, 1, 65535)
       integer(`${at}/members/${m}/weight`, member.weight, 0, 256)
+      if (member.maxConnections !== undefined) integer(`${at}/members/${m}/maxConnections`, member.maxConnections, 0, 1000000)
+      if (member.priority !== undefined) integer(`${at}/members/${m}/priority`, member.priority, 0, 255)
       const place = `${member.address} ${member.port}`
       if (member.address !== '' && places.has(place)) add(`${at}/members/${m}/address`, 'addressAndPortTaken')
       places.add(place)
     })
+    if (pool.hash !== undefined) {
+      const { on, name, balanceFactor } = pool.hash
+      if ((on === 'header' || on === 'cookie') && !fieldOrCookiePattern.test(name ?? '')) add(`${at}/hash/name`, (name ?? '') === '' ? 'required' : 'fieldOrCookie')
+      if (balanceFactor !== 0) integer(`${at}/hash/balanceFactor`, balanceFactor, 101, 10000)
+    }
+    if (pool.persistence !== undefined) {
+      const { type, cookieName, header, ttl, maxEntries, ipv6PrefixLength, cookie } = pool.persistence
+      const named = (field: string, name: string | undefined) => {
+        if (!fieldOrCookiePattern.test(name ?? '')) add(`${at}/persistence/${field}`, (name ?? '') === '' ? 'required' : 'fieldOrCookie')
+      }
+      if (type === 'app-cookie' || cookieName !== undefined) named('cookieName', cookieName)
+      if (type === 'header') named('header', header)
+      duration(`${at}/persistence/ttl`, ttl)
+      integer(`${at}/persistence/maxEntries`, maxEntries, 1, 1_000_000)
+      integer(`${at}/persistence/ipv6PrefixLength`, ipv6PrefixLength, 32, 128)
+      duration(`${at}/persistence/cookie/maxAge`, cookie.maxAge)
+      if (!pathPattern.test(cookie.path)) add(`${at}/persistence/cookie/path`, 'path')
+    }
+    if (pool.minimumMembers !== undefined) integer(`${at}/minimumMembers`, pool.minimumMembers, 1, 4096)
     const probe = pool.healthCheck
-    if (probe.type === 'http') {
+    if (probe.type === 'http' || probe.type === 'https') {
       if (!pathPattern.test(probe.path)) add(`${at}/healthCheck/path`, 'path')
       if (!statusPattern.test(probe.expectStatus)) add(`${at}/healthCheck/expectStatus`, 'status')
+    }
+    if (probe.port !== undefined) integer(`${at}/healthCheck/port`, probe.port, 1, 65535)
+    if (probe.address !== undefined) address(`${at}/healthCheck/address`, probe.address)
+    if (probe.type === 'script' && !isName(probe.script ?? '')) add(`${at}/healthCheck/script`, probe.script === undefined ? 'required' : 'name')
+    for (const [field, value] of [['healthCheck/downInterval', probe.downInterval], ['healthCheck/maxLatency', probe.maxLatency], ['slowStart', pool.slowStart], ['drainTimeout', pool.drainTimeout]] as const) {
+      if (value !== undefined) duration(`${at}/${field}`, value)
+    }
+    if (pool.panicThreshold !== undefined) integer(`${at}/panicThreshold`, pool.panicThreshold, 0, 100)
+    if (pool.passiveHealth !== undefined) {
+      const { failures, statuses, ejectionTime, maxEjectionTime, maxEjected, errorRate, window, minimumRequests } = pool.passiveHealth
+      integer(`${at}/passiveHealth/failures`, failures, 1, 1000)
+      if (!statusPattern.test(statuses)) add(`${at}/passiveHealth/statuses`, 'status')
+      duration(`${at}/passiveHealth/ejectionTime`, ejectionTime)
+      duration(`${at}/passiveHealth/maxEjectionTime`, maxEjectionTime)
+      integer(`${at}/passiveHealth/maxEjected`, maxEjected, 1, 100)
+      if (errorRate !== undefined) integer(`${at}/passiveHealth/errorRate`, errorRate, 1, 100)
+      duration(`${at}/passiveHealth/window`, window)
+      integer(`${at}/passiveHealth/minimumRequests`, minimumRequests, 1, 100_000)
+    }
+    if (pool.circuitBreaker !== undefined) {
+      integer(`${at}/circuitBreaker/failures`, pool.circuitBreaker.failures, 1, 100_000)
+      duration(`${at}/circuitBreaker/openTime`, pool.circuitBreaker.openTime)
+      integer(`${at}/circuitBreaker/trials`, pool.circuitBreaker.trials, 1, 1000)
+    }
+    if (pool.maintenance !== undefined) {
+      integer(`${at}/maintenance/status`, pool.maintenance.status, 200, 599)
+      integer(`${at}/maintenance/retryAfter`, pool.maintenance.retryAfter, 0, 86_400)
     }
     duration(`${at}/healthCheck/interval`, probe.interval)
     duration(`${at}/healthCheck/timeout`, probe.timeout)
@@ -125,19 +174,39 @@ export function check(document: ConfigurationDocument): Finding[] {
     } else if (listener.address !== undefined) address(`${at}/address`, listener.address)
     else add(`${at}/vip`, 'noPlace')
     integer(`${at}/port`, listener.port, 1, 65535)
-    const place = `${listener.vip ?? ''} ${listener.address ?? ''} ${listener.port}`
+    if (listener.portEnd !== undefined) integer(`${at}/portEnd`, listener.portEnd, listener.port, Math.min(65535, listener.port + 999))
+    for (const field of ['udpTimeout', 'drainTimeout'] as const) if (listener[field] !== undefined) duration(`${at}/${field}`, listener[field])
+    if (listener.udpResponses !== undefined) integer(`${at}/udpResponses`, listener.udpResponses, 0, 1000)
+    // UDP and TCP have ports of their own.
+    const place = `${listener.protocol === 'udp' ? 'udp' : 'tcp'} ${listener.vip ?? ''} ${listener.address ?? ''} ${listener.port}`
     if (bound.has(place)) add(`${at}/port`, 'addressAndPortTaken')
     bound.add(place)
     if (listener.pool !== undefined && !pools.has(listener.pool)) add(`${at}/pool`, 'unknownPool', { value: listener.pool })
-    if (listener.protocol === 'tcp' && listener.pool === undefined) add(`${at}/pool`, 'tcpNeedsPool')
+    if ((listener.protocol === 'tcp' || listener.protocol === 'udp') && listener.pool === undefined) add(`${at}/pool`, 'tcpNeedsPool')
     names(`${at}/routes`, listener.routes)
     listener.routes.forEach((route, r) => {
       const here = `${at}/routes/${r}`
       route.hosts.forEach((host, h) => hostPattern.test(host) || add(`${here}/hosts/${h}`, 'host', { value: host }))
       route.paths.forEach((path, p) => pathPattern.test(path) || add(`${here}/paths/${p}`, 'path', { value: path }))
       if (route.pool === '') add(`${here}/pool`, 'required')
-      else if (!pools.has(route.pool)) add(`${here}/pool`, 'unknownPool', { value: route.pool })
+      else if (route.pool !== undefined && !pools.has(route.pool)) add(`${here}/pool`, 'unknownPool', { value: route.pool })
+      route.pools?.forEach(({ pool, weight }, p) => {
+        if (!pools.has(pool)) add(`${here}/pools/${p}/pool`, 'unknownPool', { value: pool })
+        integer(`${here}/pools/${p}/weight`, weight, 0, 1000)
+      })
+      if (route.mirror !== undefined && !pools.has(route.mirror.pool)) add(`${here}/mirror/pool`, 'unknownPool', { value: route.mirror.pool })
+      for (const field of ['request', 'serverIdle', 'tunnel'] as const) {
+        const value = route.timeouts?.[field]
+        if (value !== undefined) duration(`${here}/timeouts/${field}`, value)
+      }
     })
+    if (listener.tls !== undefined) {
+      const { certificates, clientAuth, handshakeTimeout, maxHandshakes } = listener.tls
+      if (certificates.length === 0) add(`${at}/tls/certificates`, 'required')
+      if (clientAuth.mode !== 'none' && clientAuth.authority === undefined) add(`${at}/tls/clientAuth/authority`, 'required')
+      duration(`${at}/tls/handshakeTimeout`, handshakeTimeout)
+      integer(`${at}/tls/maxHandshakes`, maxHandshakes, 1, 100_000)
+    }
     duration(`${at}/requestHeadTimeout`, listener.requestHeadTimeout)
     duration(`${at}/clientKeepAlive`, listener.clientKeepAlive)
     duration(`${at}/clientIdleTimeout`, listener.clientIdleTimeout)

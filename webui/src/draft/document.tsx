@@ -102,8 +102,11 @@ async function validate(document: ConfigurationDocument, signal: AbortSignal): P
   }
 }
 
-function findingText(t: ReturnType<typeof useTranslation>['t'], finding: Finding): string {
-  return t(`check.${finding.code}`, { value: finding.value ?? '', min: finding.min ?? 0, max: finding.max ?? 0 })
+/** Every code has its text; the compiler gives up on the product of all texts and values, so it is told only what is used here. */
+type CheckText = (key: `check.${Finding['code']}`, values: { readonly value: string; readonly min: number; readonly max: number }) => string
+
+function findingText(t: unknown, finding: Finding): string {
+  return (t as CheckText)(`check.${finding.code}`, { value: finding.value ?? '', min: finding.min ?? 0, max: finding.max ?? 0 })
 }
 
 export function useEditing(): Editing {

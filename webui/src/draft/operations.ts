@@ -8,6 +8,7 @@ const replace = <T extends { readonly name: string }>(list: readonly T[], name: 
 
 export const putPool = (pool: Pool): Change => (d) => ({ ...d, pools: [...d.pools, pool] })
 export const changePool = (name: string, fields: Partial<Pool>): Change => (d) => ({ ...d, pools: replace(d.pools, name, (p) => ({ ...p, ...fields })) })
+export const editPool = (name: string, change: (pool: Pool) => Pool): Change => (d) => ({ ...d, pools: replace(d.pools, name, change) })
 export const removePool = (name: string): Change => (d) => ({ ...d, pools: d.pools.filter((p) => p.name !== name) })
 export const putListener = (listener: Listener): Change => (d) => ({ ...d, listeners: [...d.listeners, listener] })
 export const changeListener = (name: string, change: (listener: Listener) => Listener): Change => (d) => ({ ...d, listeners: replace(d.listeners, name, change) })
@@ -22,6 +23,25 @@ export const changeFailover = (fields: Partial<Failover>): Change => ({ failover
   return (next.preferredNode ?? '') === '' ? d : { ...d, failover: next }
 }
 
+/** The object with another value of an optional field; `undefined`: without it, which is its default. */
+export function withOptional<T extends object, K extends keyof T>(object: T, field: K, value: T[K] | undefined): T {
+  const { [field]: _, ...others } = object
+  return (value === undefined ? others : { ...others, [field]: value }) as T
+}
+
+/** Every pool that a route names. */
+export const poolsOfRoute = (route: Route): string[] =>
+  [route.pool, ...(route.pools ?? []).map(({ pool }) => pool), route.mirror?.pool].filter((pool) => pool !== undefined)
+
+function renameInRoute(route: Route, name: string, next: string): Route {
+  return {
+    ...route,
+    ...(route.pool === name ? { pool: next } : {}),
+    ...(route.pools === undefined ? {} : { pools: route.pools.map((share) => (share.pool === name ? { ...share, pool: next } : share)) }),
+    ...(route.mirror?.pool === name ? { mirror: { ...route.mirror, pool: next } } : {}),
+  }
+}
+
 /** Renames a pool together with everything that names it. */
 export const renamePool = (name: string, next: string): Change => (d) => ({
   ...d,
@@ -29,7 +49,7 @@ export const renamePool = (name: string, next: string): Change => (d) => ({
   listeners: d.listeners.map((l) => ({
     ...l,
     ...(l.pool === name ? { pool: next } : {}),
-    routes: l.routes.map((r) => (r.pool === name ? { ...r, pool: next } : r)),
+    routes: l.routes.map((r) => renameInRoute(r, name, next)),
   })),
 })
 export const renameVip = (name: string, next: string): Change => (d) => ({
@@ -41,7 +61,7 @@ export const renameListener = (name: string, next: string): Change => changeList
 
 /** Names of the listeners that send traffic to the pool. */
 export const usersOfPool = (document: ConfigurationDocument, pool: string): string[] =>
-  document.listeners.filter((l) => l.pool === pool || l.routes.some((r) => r.pool === pool)).map((l) => l.name)
+  document.listeners.filter((l) => l.pool === pool || l.routes.some((r) => poolsOfRoute(r).includes(pool))).map((l) => l.name)
 export const usersOfVip = (document: ConfigurationDocument, vip: string): string[] =>
   document.listeners.filter((l) => l.vip === vip).map((l) => l.name)
 
@@ -84,7 +104,7 @@ export function completed(document: ConfigurationDocument): ConfigurationDocumen
     listeners: (document.listeners ?? []).map((listener) => ({
       ...newListener(listener.name),
       ...listener,
-      routes: (listener.routes ?? []).map((route) => ({ ...newRoute(route.name, route.pool), ...route })),
+      routes: (listener.routes ?? []).map((route) => ({ ...route, hosts: route.hosts ?? [], paths: route.paths ?? [] })),
     })),
     ...(document.failover === undefined ? {} : { failover: { ...newFailover(), ...document.failover } }),
   }

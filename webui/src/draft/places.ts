@@ -18,6 +18,7 @@ export function placeOf(pointer: string, document: ConfigurationDocument | undef
     names.push(typeof name === 'string' && name !== '' ? name : key)
   }
   const [part, name] = names
+  if (part === 'accessLists') return { label: names.join('/'), href: '/listeners' }
   if (part === 'failover') return { label: names.join('/'), href: '/vips' }
   const editable = part === 'pools' || part === 'listeners' || part === 'vips'
   return {

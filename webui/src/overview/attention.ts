@@ -2,8 +2,8 @@
 import type { ClusterOverview } from '../../../node/api/types.ts'
 
 export type AttentionCode =
-  | 'noQuorum' | 'vipUnheld' | 'vipError' | 'nodeUnreachable' | 'nodeDegraded' | 'nodeBehind' | 'poolDown' | 'memberDown' | 'membersDown'
-  | 'listenerProblem' | 'loopGap' | 'noRedundancy' | 'stateDiffers'
+  | 'noQuorum' | 'vipUnheld' | 'vipError' | 'nodeUnreachable' | 'nodeDegraded' | 'nodeBehind' | 'circuitOpen' | 'membersEjected' | 'poolDown' | 'memberDown' | 'membersDown'
+  | 'listenerProblem' | 'loopGap' | 'noRedundancy' | 'stateDiffers' | 'certificateExpires' | 'certificateExpired'
 
 export interface Attention {
   readonly code: AttentionCode
@@ -30,6 +30,9 @@ export function attentionOf(overview: ClusterOverview): Attention[] {
     const wanted = pool.members.filter((member) => member.health !== 'disabled' && member.health !== 'draining')
     const down = wanted.filter((member) => member.health === 'down')
     const href = `/pools/${pool.name}`
+    const ejected = wanted.filter((member) => member.health === 'ejected')
+    if (ejected.length > 0) add('warn', 'membersEjected', { pool: pool.name, names: ejected.slice(0, 3).map((member) => member.name).join(', '), count: ejected.length }, href)
+    if (pool.circuit === 'open') add('bad', 'circuitOpen', { name: pool.name }, href)
     if (wanted.length > 0 && down.length === wanted.length) add('bad', 'poolDown', { name: pool.name, count: down.length }, href)
     else if (down.length === 1) add('warn', 'memberDown', { pool: pool.name, name: down[0]?.name ?? '', detail: down[0]?.lastProbe ?? '' }, href)
     else if (down.length > 1) add('warn', 'membersDown', { pool: pool.name, count: down.length, all: pool.members.length }, href)
@@ -47,6 +50,11 @@ export function attentionOf(overview: ClusterOverview): Attention[] {
     if (report.degraded !== '') add('warn', 'nodeDegraded', { name: node.id, detail: report.degraded }, '/nodes')
     else if (report.revisionInForce < overview.revision) add('warn', 'nodeBehind', { name: node.id, revision: report.revisionInForce, newest: overview.revision }, '/nodes')
     if (report.heartLoopGapMs >= loopGapWarnMs) add('warn', 'loopGap', { name: node.id, ms: Math.round(report.heartLoopGapMs) }, '/nodes')
+  }
+  for (const { name, state, what, notAfterEpochMs } of (overview.expiring ?? []).slice(0, 10)) {
+    const days = Math.max(0, Math.floor((notAfterEpochMs - overview.atEpochMs) / 86_400_000))
+    if (state === 'expired') add('bad', 'certificateExpired', { name, what }, '/certificates')
+    else add(state === 'urgent' ? 'bad' : 'warn', 'certificateExpires', { name, what, days }, '/certificates')
   }
   // The state machine is deterministic: the same entries applied must give the same state on every node.
   const states = new Map<number, { readonly id: string; readonly hash: string }>()

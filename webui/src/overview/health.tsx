@@ -3,7 +3,7 @@ import { useTranslation } from 'react-i18next'
 import type { ClusterOverview, MemberHealth, NodeView } from '../../../node/api/types.ts'
 import { Status, type StatusKind } from '../display/Status.tsx'
 
-const kinds: Readonly<Record<MemberHealth, StatusKind>> = { up: 'ok', down: 'bad', checking: 'busy', draining: 'warn', disabled: 'off' }
+const kinds: Readonly<Record<MemberHealth, StatusKind>> = { up: 'ok', down: 'bad', checking: 'busy', draining: 'warn', disabled: 'off', ejected: 'bad' }
 
 export function Health({ health }: { readonly health: MemberHealth }) {
   const { t } = useTranslation()

@@ -1,7 +1,8 @@
 /** Editor of one listener: where it listens, its ordered routes, timeouts and limits. */
+import { useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { ActionIcon, Group, SimpleGrid, Text, Tooltip } from '@mantine/core'
-import { IconArrowDown, IconArrowUp, IconPlus, IconTrash } from '@tabler/icons-react'
+import { IconAdjustments, IconArrowDown, IconArrowUp, IconPlus, IconTrash } from '@tabler/icons-react'
 import type { ConfigurationDocument, Listener, Route } from '../../../node/api/types.ts'
 import { useOverviewPart } from '../api/queries.ts'
 import { RoleButton } from '../display/Allowed.tsx'
@@ -12,8 +13,13 @@ import { Status } from '../display/Status.tsx'
 import { Rate, Speed } from '../display/Values.tsx'
 import { useEditing, useProblem } from '../draft/document.tsx'
 import { ChoiceField, DurationField, ListField, NumberField, TextField } from '../draft/Fields.tsx'
+import { FoldingPanel } from '../draft/Fold.tsx'
 import { ObjectPage } from '../draft/ObjectPage.tsx'
-import { changeListener, freeName, newRoute, removeListener, renameListener } from '../draft/operations.ts'
+import { ListenerLayer4, withoutForeignLayer4 } from './ListenerLayer4.tsx'
+import { actionOf, ListenerRequests, RouteDetails } from './RouteDetails.tsx'
+import { ListenerTlsPanel, withProtocol } from './Tls.tsx'
+import { ListenerAccess, ListenerObservation } from './TrafficLimits.tsx'
+import { changeListener, freeName, newListener, newRoute, removeListener, renameListener } from '../draft/operations.ts'
 
 type Set = (field: string, change: (listener: Listener) => Listener) => void
 interface Part {
@@ -36,8 +42,27 @@ export function ListenerPage({ name }: { readonly name: string }) {
           <>
             <Now name={name} />
             <Place listener={listener} pointer={pointer} set={set} document={document} />
-            {listener.protocol === 'http' && <Routes listener={listener} pointer={pointer} set={set} document={document} />}
+            <ListenerTlsPanel listener={listener} pointer={pointer} set={set} />
+            {hasRoutes(listener) && <Routes listener={listener} pointer={pointer} set={set} document={document} />}
+            {isHttp(listener) && (
+              <FoldingPanel
+                title={t('route.requests')}
+                note={t('route.requestsNote')}
+                testId="listener-requests"
+                pointers={['normalizePath', 'redirectToHttps', 'headers'].map((field) => `${pointer}/${field}`)}
+                holds={[
+                  listener.normalizePath !== undefined && t('route.normalizePath'),
+                  listener.redirectToHttps !== undefined && t('route.toHttps'),
+                  listener.headers !== undefined && t('route.headerFields'),
+                ]}
+              >
+                <ListenerRequests listener={listener} pointer={pointer} set={set} />
+              </FoldingPanel>
+            )}
+            <ListenerLayer4 listener={listener} pointer={pointer} set={set} />
             <Limits listener={listener} pointer={pointer} set={set} />
+            <ListenerAccess listener={listener} pointer={pointer} set={set} />
+            <ListenerObservation listener={listener} pointer={pointer} set={set} />
           </>
         )
       }}
@@ -72,6 +97,9 @@ function Now({ name }: { readonly name: string }) {
 
 const noPool = ''
 
+const isHttp = ({ protocol }: Listener): boolean => protocol === 'http' || protocol === 'https'
+const hasRoutes = (listener: Listener): boolean => isHttp(listener) || listener.protocol === 'tls-passthrough'
+
 function Place({ listener, pointer, set, document }: Part & { readonly document: ConfigurationDocument }) {
   const { t } = useTranslation()
   const onVip = listener.address === undefined
@@ -105,16 +133,16 @@ function Place({ listener, pointer, set, document }: Part & { readonly document:
           label={t('column.protocol')}
           hint={t(`protocol.${listener.protocol}Hint`)}
           value={listener.protocol}
-          choices={(['http', 'tcp'] as const).map((value) => ({ value, label: value.toUpperCase() }))}
-          onChange={(value) => set('protocol', (old) => ({ ...old, protocol: value as Listener['protocol'] }))}
+          choices={(['http', 'https', 'tcp', 'tls-passthrough', 'udp'] as const).map((value) => ({ value, label: value.toUpperCase() }))}
+          onChange={(value) => set('protocol', (old) => withoutForeignLayer4(withProtocol(old, value as Listener['protocol'])))}
         />
         <ChoiceField
           pointer={`${pointer}/pool`}
-          label={listener.protocol === 'http' ? t('listener.defaultPool') : t('word.pool')}
-          hint={listener.protocol === 'http' ? t('listener.defaultPoolHint') : t('listener.tcpPoolHint')}
+          label={hasRoutes(listener) ? t('listener.defaultPool') : t('word.pool')}
+          hint={isHttp(listener) ? t('listener.defaultPoolHint') : hasRoutes(listener) ? t('listener.passthroughPoolHint') : t('listener.tcpPoolHint')}
           value={listener.pool ?? noPool}
           searchable
-          choices={listener.protocol === 'http' ? [{ value: noPool, label: t('listener.noPool') }, ...pools] : pools}
+          choices={hasRoutes(listener) ? [{ value: noPool, label: t('listener.noPool') }, ...pools] : pools}
           onChange={(value) =>
             set('pool', (old) => {
               const { pool: _, ...rest } = old
@@ -128,10 +156,17 @@ function Place({ listener, pointer, set, document }: Part & { readonly document:
   )
 }
 
+/** Fields of a route that stand in its row. */
+const inRow = /\/routes\/\d+\/(name|hosts|paths|pool)(\/\d+)?$/
+
 function Routes({ listener, pointer, set, document }: Part & { readonly document: ConfigurationDocument }) {
   const { t } = useTranslation()
-  const { mayEdit } = useEditing()
+  const { mayEdit, problems } = useEditing()
   const problemOf = useProblem()
+  /** The route whose details are shown: its index, -1: none. A problem that the row cannot show opens them. */
+  const [chosen, setOpen] = useState(-1)
+  const hidden = listener.routes.findIndex((_, at) => problems.some(({ field }) => field.startsWith(`${pointer}/routes/${at}/`) && !inRow.test(field)))
+  const open = chosen < 0 ? hidden : chosen
   const put = (field: string, routes: readonly Route[]) => set(field, (old) => ({ ...old, routes: [...routes] }))
   const change = (at: number, field: keyof Route, value: Route[keyof Route]) =>
     put(`routes/${at}/${field}`, listener.routes.map((route, index) => (index === at ? { ...route, [field]: value } : route)))
@@ -140,7 +175,14 @@ function Routes({ listener, pointer, set, document }: Part & { readonly document
     const [moved] = routes.splice(at, 1)
     if (moved !== undefined) routes.splice(at + by, 0, moved)
     put('', routes)
+    if (open === at) setOpen(at + by)
+    else if (open === at + by) setOpen(at)
   }
+  const remove = (at: number) => {
+    put('', listener.routes.filter((_, index) => index !== at))
+    if (open >= at) setOpen(open === at ? -1 : open - 1)
+  }
+  const opened = listener.routes[open]
   const rows = listener.routes.map((route, at) => ({ route, at }))
   const columns: Column<(typeof rows)[number]>[] = [
     { key: 'order', title: t('route.order'), width: 52, numeric: true, cell: ({ at }) => at + 1 },
@@ -149,19 +191,25 @@ function Routes({ listener, pointer, set, document }: Part & { readonly document
     { key: 'paths', title: t('route.paths'), cell: ({ route, at }) => <ListField inTable pointer={`${pointer}/routes/${at}/paths`} label={t('route.pathsOf', { name: route.name })} placeholder={t('route.anyPath')} values={route.paths} onChange={(value) => change(at, 'paths', value)} /> },
     {
       key: 'pool',
-      title: t('word.pool'),
+      title: t('route.actionTitle'),
       width: '18%',
-      cell: ({ route, at }) => (
-        <ChoiceField inTable searchable pointer={`${pointer}/routes/${at}/pool`} label={t('route.poolOf', { name: route.name })} value={route.pool} choices={document.pools.map((pool) => ({ value: pool.name, label: pool.name }))} onChange={(value) => change(at, 'pool', value)} />
-      ),
+      cell: ({ route, at }) =>
+        actionOf(route) === 'pool' ? (
+          <ChoiceField inTable searchable pointer={`${pointer}/routes/${at}/pool`} label={t('route.poolOf', { name: route.name })} value={route.pool ?? ''} choices={document.pools.map((pool) => ({ value: pool.name, label: pool.name }))} onChange={(value) => change(at, 'pool', value)} />
+        ) : (
+          <Text fz="xs">{t(`route.${actionOf(route)}`)}</Text>
+        ),
     },
     {
       key: 'tools',
       title: <span className="h-hidden">{t('route.tools')}</span>,
-      width: 112,
-      cell: ({ route, at }) =>
-        mayEdit && (
-          <Group gap={2} wrap="nowrap" justify="flex-end">
+      width: 144,
+      cell: ({ route, at }) => (
+        <Group gap={2} wrap="nowrap" justify="flex-end">
+          <Tooltip label={t('route.details', { name: route.name })}>
+            <ActionIcon aria-label={t('route.details', { name: route.name })} aria-expanded={open === at} onClick={() => setOpen(open === at ? -1 : at)} data-testid="route-open"><IconAdjustments size={16} stroke={1.7} /></ActionIcon>
+          </Tooltip>
+          {mayEdit && (<>
             <Tooltip label={t('route.upOf', { name: route.name })}>
               <ActionIcon disabled={at === 0} aria-label={t('route.upOf', { name: route.name })} onClick={() => move(at, -1)}><IconArrowUp size={16} stroke={1.7} /></ActionIcon>
             </Tooltip>
@@ -169,10 +217,11 @@ function Routes({ listener, pointer, set, document }: Part & { readonly document
               <ActionIcon disabled={at === listener.routes.length - 1} aria-label={t('route.downOf', { name: route.name })} onClick={() => move(at, 1)}><IconArrowDown size={16} stroke={1.7} /></ActionIcon>
             </Tooltip>
             <Tooltip label={t('route.removeOf', { name: route.name })}>
-              <ActionIcon aria-label={t('route.removeOf', { name: route.name })} onClick={() => put('', listener.routes.filter((_, index) => index !== at))}><IconTrash size={16} stroke={1.7} /></ActionIcon>
+              <ActionIcon aria-label={t('route.removeOf', { name: route.name })} onClick={() => remove(at)}><IconTrash size={16} stroke={1.7} /></ActionIcon>
             </Tooltip>
-          </Group>
-        ),
+          </>)}
+        </Group>
+      ),
     },
   ]
   const add = (
@@ -197,13 +246,28 @@ function Routes({ listener, pointer, set, document }: Part & { readonly document
       ) : (
         <DataTable caption={t('route.title')} columns={columns} rows={rows} rowKey={({ at }) => String(at)} minWidth={860} testId="route-editor" />
       )}
+      {opened !== undefined && (
+        <div style={{ padding: '0 12px 12px' }}>
+          <Text fw={600} my="sm">{t('route.details', { name: opened.name })}</Text>
+          <RouteDetails
+            key={open}
+            route={opened}
+            pointer={`${pointer}/routes/${open}`}
+            document={document}
+            onChange={(field, route) => put(`routes/${open}/${field}`, listener.routes.map((one, index) => (index === open ? route : one)))}
+          />
+        </div>
+      )}
     </Panel>
   )
 }
 
+const defaults = newListener('')
+const limits = ['requestHeadTimeout', 'clientKeepAlive', 'clientIdleTimeout', 'tunnelTimeout', 'maxConnections', 'maxHeadBytes', 'maxHeaders'] as const
+
 function Limits({ listener, pointer, set }: Part) {
   const { t } = useTranslation()
-  const http = listener.protocol === 'http'
+  const http = isHttp(listener)
   const duration = (field: 'requestHeadTimeout' | 'clientKeepAlive' | 'clientIdleTimeout' | 'tunnelTimeout') => (
     <DurationField pointer={`${pointer}/${field}`} label={t(`listener.${field}`)} hint={t(`listener.${field}Hint`)} value={listener[field]} onChange={(value) => set(field, (old) => ({ ...old, [field]: value }))} />
   )
@@ -211,12 +275,21 @@ function Limits({ listener, pointer, set }: Part) {
     <NumberField pointer={`${pointer}/${field}`} label={t(`listener.${field}`)} hint={t(`listener.${field}Hint`)} value={listener[field]} onChange={(value) => set(field, (old) => ({ ...old, [field]: value }))} {...(unit === undefined ? {} : { unit })} />
   )
   return (
-    <Panel title={t('listener.limits')} note={t('listener.limitsNote')}>
+    <FoldingPanel
+      title={t('listener.limits')}
+      note={t('listener.limitsNote')}
+      testId="listener-limits"
+      pointers={[...limits, 'forwardedHeaders'].map((field) => `${pointer}/${field}`)}
+      holds={[
+        ...limits.map((field) => listener[field] !== defaults[field] && t(`listener.${field}`)),
+        listener.forwardedHeaders !== defaults.forwardedHeaders && t('listener.forwarded'),
+      ]}
+    >
       <SimpleGrid cols={{ base: 1, xs: 2, lg: 4 }} spacing="sm" verticalSpacing="sm">
-        {http && duration('requestHeadTimeout')}
+        {(http || listener.proxyProtocol === 'accept') && duration('requestHeadTimeout')}
         {http && duration('clientKeepAlive')}
         {http && duration('clientIdleTimeout')}
-        {duration('tunnelTimeout')}
+        {listener.protocol !== 'udp' && duration('tunnelTimeout')}
         {number('maxConnections')}
         {http && number('maxHeadBytes', t('unit.bytes'))}
         {http && number('maxHeaders')}
@@ -231,6 +304,6 @@ function Limits({ listener, pointer, set }: Part) {
           />
         )}
       </SimpleGrid>
-    </Panel>
+    </FoldingPanel>
   )
 }

@@ -16,6 +16,7 @@ import { useEditing } from '../draft/document.tsx'
 import { NameDialog } from '../draft/NameDialog.tsx'
 import { DraftMark, ReadOnlyNote, WithDocument } from '../draft/ObjectPage.tsx'
 import { freeName, newListener, putListener } from '../draft/operations.ts'
+import { AccessLists } from './AccessLists.tsx'
 import { place } from './Overview.tsx'
 
 /** A new listener stands on the first VIP and sends to the first pool, when there are any: the usual wish. */
@@ -60,7 +61,7 @@ export function Listeners() {
             title: t('column.address'),
             cell: (listener) => (
               <>
-                <span className="h-mono">{place(listener.vip === undefined ? (listener.address ?? '?') : (addresses.get(listener.vip) ?? '?'), listener.port)}</span>
+                <span className="h-mono">{place(listener.vip === undefined ? (listener.address ?? '?') : (addresses.get(listener.vip) ?? '?'), listener.port)}{listener.portEnd === undefined ? '' : `-${listener.portEnd}`}</span>
                 {listener.vip !== undefined && <span className="h-dim"> {listener.vip}</span>}
               </>
             ),
@@ -107,6 +108,7 @@ export function Listeners() {
                 />
               )}
             </Panel>
+            <AccessLists document={document} />
             <NameDialog
               opened={creating}
               title={t('listener.create')}

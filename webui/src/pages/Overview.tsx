@@ -263,7 +263,7 @@ function Listeners({ listeners, hasPools }: { readonly listeners: readonly Liste
   const format = useFormat()
   const columns: Column<ListenerView>[] = [
     { key: 'name', title: t('word.listener'), cell: (listener) => <Anchor component={Link} href={`/listeners/${listener.name}`}>{listener.name}</Anchor> },
-    { key: 'place', title: t('column.address'), wide: true, cell: (listener) => <span className="h-mono">{place(listener.address, listener.port)}</span> },
+    { key: 'place', title: t('column.address'), wide: true, cell: (listener) => <span className="h-mono">{place(listener.address, listener.port)}{listener.portEnd === undefined ? '' : `-${listener.portEnd}`}</span> },
     { key: 'protocol', title: t('column.protocol'), cell: (listener) => listener.protocol.toUpperCase(), wide: true },
     {
       key: 'state',

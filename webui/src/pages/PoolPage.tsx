@@ -1,8 +1,8 @@
 /** Editor of one pool: members with their live health, balancing, health check, connections to members. */
 import { useTranslation } from 'react-i18next'
-import { ActionIcon, Group, SimpleGrid, Tooltip } from '@mantine/core'
+import { ActionIcon, SimpleGrid, Tooltip } from '@mantine/core'
 import { IconPlus, IconTrash } from '@tabler/icons-react'
-import type { HealthCheck, Member, MemberView, Pool } from '../../../node/api/types.ts'
+import type { Member, MemberView, Pool } from '../../../node/api/types.ts'
 import { useOverviewPart } from '../api/queries.ts'
 import { RoleButton } from '../display/Allowed.tsx'
 import { DataTable, type Column } from '../display/DataTable.tsx'
@@ -14,6 +14,11 @@ import { ChoiceField, DurationField, NumberField, TextField } from '../draft/Fie
 import { ObjectPage } from '../draft/ObjectPage.tsx'
 import { changePool, freeName, newMember, removePool, renamePool, usersOfPool } from '../draft/operations.ts'
 import { Health } from '../overview/health.tsx'
+import { BalanceFields, MemberShares } from './PoolBalancing.tsx'
+import { PoolCheck, PoolMaintenance, PoolTraffic } from './PoolHealth.tsx'
+import { PoolQueue } from './TrafficLimits.tsx'
+import { PoolPersistence } from './PoolPersistence.tsx'
+import { PoolTlsPanel } from './Tls.tsx'
 
 export function PoolPage({ name }: { readonly name: string }) {
   const { t } = useTranslation()
@@ -43,28 +48,37 @@ function Editor({ pool, pointer }: { readonly pool: Pool; readonly pointer: stri
   return (
     <>
       <Members pool={pool} pointer={pointer} />
+      <MemberShares pool={pool} pointer={pointer} />
       <div className="h-columns">
-        <Check probe={pool.healthCheck} pointer={`${pointer}/healthCheck`} set={(healthCheck, field) => edit(`${pointer}/healthCheck/${field}`, changePool(pool.name, { healthCheck }))} />
-        <Panel title={t('pool.connections')}>
-          <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="sm" verticalSpacing="sm">
-            <ChoiceField
-              pointer={`${pointer}/balance`}
-              label={t('pool.balance')}
-              hint={t(`balance.${pool.balance}Hint`)}
-              value={pool.balance}
-              choices={[
-                { value: 'round-robin', label: t('balance.round-robin') },
-                { value: 'least-connections', label: t('balance.least-connections') },
-              ]}
-              onChange={(value) => set('balance', value)}
-            />
-            <NumberField pointer={`${pointer}/retries`} label={t('pool.retries')} hint={t('pool.retriesHint')} value={pool.retries} onChange={(value) => set('retries', value)} />
-            <DurationField pointer={`${pointer}/connectTimeout`} label={t('pool.connectTimeout')} hint={t('pool.connectTimeoutHint')} value={pool.connectTimeout} onChange={(value) => set('connectTimeout', value)} />
-            <DurationField pointer={`${pointer}/serverIdleTimeout`} label={t('pool.serverIdleTimeout')} hint={t('pool.serverIdleTimeoutHint')} value={pool.serverIdleTimeout} onChange={(value) => set('serverIdleTimeout', value)} />
-            <NumberField pointer={`${pointer}/maxIdleConnections`} label={t('pool.maxIdle')} hint={t('pool.maxIdleHint')} value={pool.maxIdleConnections} onChange={(value) => set('maxIdleConnections', value)} />
-            <DurationField pointer={`${pointer}/keepAlive`} label={t('pool.keepAlive')} hint={t('pool.keepAliveHint')} value={pool.keepAlive} onChange={(value) => set('keepAlive', value)} />
-          </SimpleGrid>
-        </Panel>
+        <div>
+          <PoolCheck pool={pool} pointer={pointer} />
+          <PoolTraffic pool={pool} pointer={pointer} />
+          <PoolMaintenance pool={pool} pointer={pointer} />
+        </div>
+        <div>
+          <Panel title={t('pool.connections')}>
+            <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="sm" verticalSpacing="sm">
+              <BalanceFields pool={pool} pointer={pointer} />
+              <NumberField pointer={`${pointer}/retries`} label={t('pool.retries')} hint={t('pool.retriesHint')} value={pool.retries} onChange={(value) => set('retries', value)} />
+              <DurationField pointer={`${pointer}/connectTimeout`} label={t('pool.connectTimeout')} hint={t('pool.connectTimeoutHint')} value={pool.connectTimeout} onChange={(value) => set('connectTimeout', value)} />
+              <DurationField pointer={`${pointer}/serverIdleTimeout`} label={t('pool.serverIdleTimeout')} hint={t('pool.serverIdleTimeoutHint')} value={pool.serverIdleTimeout} onChange={(value) => set('serverIdleTimeout', value)} />
+              <NumberField pointer={`${pointer}/maxIdleConnections`} label={t('pool.maxIdle')} hint={t('pool.maxIdleHint')} value={pool.maxIdleConnections} onChange={(value) => set('maxIdleConnections', value)} />
+              <DurationField pointer={`${pointer}/keepAlive`} label={t('pool.keepAlive')} hint={t('pool.keepAliveHint')} value={pool.keepAlive} onChange={(value) => set('keepAlive', value)} />
+              <ChoiceField
+                pointer={`${pointer}/sendProxyProtocol`}
+                label={t('layer4.send')}
+                hint={t('layer4.sendHint')}
+                value={pool.sendProxyProtocol ?? 'off'}
+                choices={(['off', 'v1', 'v2'] as const).map((value) => ({ value, label: t(`layer4.${value}`) }))}
+                onChange={(value) => set('sendProxyProtocol', value)}
+                testId="pool-send-proxy"
+              />
+            </SimpleGrid>
+          </Panel>
+          <PoolQueue pool={pool} pointer={pointer} />
+          <PoolTlsPanel pool={pool} pointer={pointer} />
+          <PoolPersistence pool={pool} pointer={pointer} />
+        </div>
       </div>
     </>
   )
@@ -163,49 +177,6 @@ function Members({ pool, pointer }: { readonly pool: Pool; readonly pointer: str
         <EmptyState title={t('member.none')} next={t('member.noneNext')}>{add}</EmptyState>
       ) : (
         <DataTable caption={t('word.members')} columns={columns} rows={indexed} rowKey={({ at }) => String(at)} searchText={({ member }) => `${member.name} ${member.address}:${member.port} ${member.state}`} minWidth={860} testId="member-editor" />
-      )}
-    </Panel>
-  )
-}
-
-function Check({ probe, pointer, set }: { readonly probe: HealthCheck; readonly pointer: string; readonly set: (probe: HealthCheck, field: keyof HealthCheck) => void }) {
-  const { t } = useTranslation()
-  const put = <K extends keyof HealthCheck>(field: K, value: HealthCheck[K]) => set({ ...probe, [field]: value }, field)
-  return (
-    <Panel title={t('pool.check')}>
-      <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="sm" verticalSpacing="sm">
-        <ChoiceField
-          pointer={`${pointer}/type`}
-          label={t('probe.type')}
-          hint={t(`probe.${probe.type}Hint`)}
-          value={probe.type}
-          choices={(['http', 'tcp', 'none'] as const).map((value) => ({ value, label: t(`probe.${value}`) }))}
-          onChange={(value) => put('type', value as HealthCheck['type'])}
-        />
-        {probe.type === 'http' ? (
-          <TextField mono pointer={`${pointer}/path`} label={t('probe.path')} hint={t('probe.pathHint')} value={probe.path} onChange={(value) => put('path', value)} />
-        ) : (
-          <span />
-        )}
-        {probe.type === 'http' && (
-          <>
-            <TextField mono pointer={`${pointer}/host`} label={t('probe.host')} hint={t('probe.hostHint')} placeholder={t('probe.hostDefault')} value={probe.host} onChange={(value) => put('host', value)} />
-            <TextField mono pointer={`${pointer}/expectStatus`} label={t('probe.status')} hint={t('probe.statusHint')} value={probe.expectStatus} onChange={(value) => put('expectStatus', value)} />
-          </>
-        )}
-        {probe.type !== 'none' && (
-          <>
-            <DurationField pointer={`${pointer}/interval`} label={t('probe.interval')} hint={t('probe.intervalHint')} value={probe.interval} onChange={(value) => put('interval', value)} />
-            <DurationField pointer={`${pointer}/timeout`} label={t('probe.timeout')} hint={t('probe.timeoutHint')} value={probe.timeout} onChange={(value) => put('timeout', value)} />
-            <NumberField pointer={`${pointer}/rise`} label={t('probe.rise')} hint={t('probe.riseHint')} value={probe.rise} onChange={(value) => put('rise', value)} />
-            <NumberField pointer={`${pointer}/fall`} label={t('probe.fall')} hint={t('probe.fallHint')} value={probe.fall} onChange={(value) => put('fall', value)} />
-          </>
-        )}
-      </SimpleGrid>
-      {probe.type === 'none' && (
-        <Group mt="sm">
-          <Status kind="warn">{t('probe.noneWarning')}</Status>
-        </Group>
       )}
     </Panel>
   )

@@ -11,7 +11,7 @@ import { DataTable, type Column } from '../display/DataTable.tsx'
 import { useFormat } from '../display/format.ts'
 import { EmptyState, PageHead, Panel } from '../display/Panel.tsx'
 import { Status } from '../display/Status.tsx'
-import { Rate } from '../display/Values.tsx'
+import { Latency, Rate } from '../display/Values.tsx'
 import { useEditing } from '../draft/document.tsx'
 import { NameDialog } from '../draft/NameDialog.tsx'
 import { DraftMark, ReadOnlyNote, WithDocument } from '../draft/ObjectPage.tsx'
@@ -74,6 +74,7 @@ export function Pools() {
           },
           { key: 'active', title: t('column.active'), numeric: true, cell: (pool) => format.count(live.get(pool.name)?.active ?? 0) },
           { key: 'requests', title: t('column.requests'), numeric: true, cell: (pool) => <Rate value={live.get(pool.name)?.requestsPerSecond ?? 0} /> },
+          { key: 'latency', title: <span title={t('observe.latencyHint')}>{t('observe.latency')}</span>, numeric: true, cell: (pool) => <Latency of={live.get(pool.name)?.latency ?? null} /> },
         ]
         return (
           <>

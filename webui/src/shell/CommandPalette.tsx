@@ -2,7 +2,7 @@
 import { useTranslation } from 'react-i18next'
 import { Spotlight, type SpotlightActionGroupData } from '@mantine/spotlight'
 import { useMantineColorScheme } from '@mantine/core'
-import { IconArrowsSplit2, IconLanguage, IconLogout, IconNetwork, IconSearch, IconStack2, IconSunMoon } from '@tabler/icons-react'
+import { IconArrowsSplit2, IconCertificate, IconLanguage, IconLogout, IconNetwork, IconSearch, IconStack2, IconSunMoon } from '@tabler/icons-react'
 import { useLocation } from 'wouter'
 import { signOut } from '../api/session.ts'
 import { useEditing } from '../draft/document.tsx'
@@ -45,6 +45,7 @@ export function CommandPalette() {
     {
       group: t('palette.actions'),
       actions: [
+        { id: 'certificate', label: t('palette.certificates'), leftSection: <IconCertificate size={17} stroke={1.7} />, onClick: () => navigate('/certificates') },
         { id: 'handover', label: t('handOver.open'), leftSection: <IconNetwork size={17} stroke={1.7} />, onClick: () => navigate('/?hand-over') },
         { id: 'light', label: t('palette.light'), leftSection: <IconSunMoon size={17} stroke={1.7} />, onClick: () => setColorScheme('light') },
         { id: 'dark', label: t('palette.dark'), leftSection: <IconSunMoon size={17} stroke={1.7} />, onClick: () => setColorScheme('dark') },

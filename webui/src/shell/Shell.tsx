@@ -29,6 +29,8 @@ const RevisionPage = lazy(async () => ({ default: (await import('../pages/Revisi
 const Nodes = lazy(async () => ({ default: (await import('../pages/Nodes.tsx')).Nodes }))
 const Audit = lazy(async () => ({ default: (await import('../pages/Audit.tsx')).Audit }))
 const Users = lazy(async () => ({ default: (await import('../pages/Users.tsx')).Users }))
+const Certificates = lazy(async () => ({ default: (await import('../pages/Certificates.tsx')).Certificates }))
+const Sessions = lazy(async () => ({ default: (await import('../pages/Sessions.tsx')).Sessions }))
 const Configuration = lazy(async () => ({ default: (await import('../pages/Configuration.tsx')).Configuration }))
 const Review = lazy(async () => ({ default: (await import('../draft/Review.tsx')).Review }))
 const CommandPalette = lazy(async () => ({ default: (await import('./CommandPalette.tsx')).CommandPalette }))
@@ -122,6 +124,8 @@ function Frame() {
               <Route path="/listeners/:name">{({ name }) => <ListenerPage key={name} name={name} />}</Route>
               <Route path="/pools" component={Pools} />
               <Route path="/pools/:name">{({ name }) => <PoolPage key={name} name={name} />}</Route>
+              <Route path="/certificates" component={Certificates} />
+              <Route path="/sessions" component={Sessions} />
               <Route path="/configuration" component={Configuration} />
               <Route path="/revisions" component={Revisions} />
               <Route path="/revisions/:n">{({ n }) => <RevisionPage key={n} revision={Number(n)} />}</Route>
