@@ -4,7 +4,8 @@
  */
 import { spawn } from 'node:child_process'
 import { createServer, request as httpRequest, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
 import { parseYaml } from '../../node/config/yaml.ts'
@@ -61,18 +62,37 @@ export async function until(what: string, condition: () => boolean | Promise<boo
   }
 }
 
+/** Waits until every member has passed its first check: until then those that have are all that there is to choose from. */
+export async function allUp(example: Example): Promise<void> {
+  const checked = example.document.pools.filter((pool) => pool.healthCheck.type !== 'none')
+  const lines = checked.flatMap((pool) => pool.members.filter(({ state }) => state === 'enabled').map((member) => `member ${pool.name}/${member.name} is up`))
+  await until('all members are up', () => lines.every((line) => example.log().includes(line)))
+}
+
 export interface ExampleOptions {
   /** Further arguments of `haechi run`. */
   readonly arguments?: readonly string[]
-  /** `false`: members are not started; the test has servers of its own at their addresses. */
-  readonly members?: boolean
+  /** `false`: members are not started; the test has servers of its own at their addresses. A list: those of these pools are. */
+  readonly members?: boolean | readonly string[]
   /** Answers in place of the echo; returns false to leave it to the echo. */
   readonly answer?: (seen: Seen, response: ServerResponse) => boolean
 }
 
 /** Starts `docs/examples/NAME.yaml`; everything ends with the test. */
-export async function startExample(t: ExecutionContext, name: string, options: ExampleOptions = {}): Promise<Example> {
-  const file = join(root, 'docs/examples', `${name}.yaml`)
+export function startExample(t: ExecutionContext, name: string, options: ExampleOptions = {}): Promise<Example> {
+  return startFile(t, name, join(root, 'docs/examples', `${name}.yaml`), options)
+}
+
+/** Starts any document, from a file of its own that ends with the test, too. */
+export function startText(t: ExecutionContext, name: string, text: string, options: ExampleOptions = {}): Promise<Example> {
+  const directory = mkdtempSync(join(tmpdir(), 'haechi-document-'))
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
+  const file = join(directory, `${name}.yaml`)
+  writeFileSync(file, text)
+  return startFile(t, name, file, options)
+}
+
+async function startFile(t: ExecutionContext, name: string, file: string, options: ExampleOptions): Promise<Example> {
   const parsed = parseYaml(readFileSync(file, 'utf8'))
   if (!parsed.ok) throw new Error(`${name}: ${parsed.problems.map(({ field, message }) => `${field}: ${message}`).join('; ')}`)
   const { document } = parsed
@@ -111,6 +131,7 @@ export async function startExample(t: ExecutionContext, name: string, options: E
   if (options.members !== false) {
     const started = new Set<string>()
     for (const pool of document.pools) {
+      if (typeof options.members === 'object' && !options.members.includes(pool.name)) continue
       for (const member of pool.members) {
         const place = `${member.address} ${member.port}`
         if (started.has(place)) continue

@@ -1,7 +1,7 @@
 /** Each kind of entry: by the application's cookie, by the address (http and tcp alike), by a header field. */
 import { request } from 'node:http'
 import test from 'ava'
-import { startExample } from './example.ts'
+import { allUp, startExample } from './example.ts'
 
 test('persistence-entries: clients stay by application cookie, address and header', async (t) => {
   let sessions = 0
@@ -11,6 +11,7 @@ test('persistence-entries: clients stay by application cookie, address and heade
       return false
     },
   })
+  await allUp(example)
   const byCookie = new Map<string, string>()
   for (let i = 0; i < 4; i++) {
     const answer = await example.request({ listener: 'application' })

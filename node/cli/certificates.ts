@@ -86,6 +86,8 @@ export function addCertificateCommands(program: Command, context: CommandContext
 
 async function bodyOf(file: string | undefined, options: PutOptions, terminal: Terminal): Promise<object> {
   const { key, pkcs12, authority, revocations, ocsp, ocspFetch } = options
+  if (pkcs12 === '-' || ocsp === '-') throw new Failure(`standard input is read as text, and ${pkcs12 === '-' ? '--pkcs12' : '--ocsp'} is none: name a file`, exit.usage)
+  if ([file, key, revocations].filter((one) => one === '-').length > 1) throw new Failure('standard input is there once: name a file for the other', exit.usage)
   if (authority === true) {
     if (file === undefined) throw new Failure('name the file with the CA certificates', exit.usage)
     if (key !== undefined || pkcs12 !== undefined || ocsp !== undefined || ocspFetch !== undefined) throw new Failure('--authority takes no key, no --pkcs12 and nothing of OCSP', exit.usage)

@@ -468,6 +468,9 @@ test('certificate: put, list, show and remove; the passphrase is asked for when 
   t.is((await haechi('certificate show web --pem')).out, web.pem)
   t.regex((await haechi('certificate put web')).err, /name the file/)
   t.regex((await haechi('certificate put web no.pem')).err, /no\.pem cannot be read/)
+  // Bug: bytes that are no text came out of standard input as others.
+  t.like(await haechi('certificate put web --pkcs12 -'), { code: 2, err: 'error: standard input is read as text, and --pkcs12 is none: name a file\n' })
+  t.regex((await haechi('certificate put web - --key -')).err, /standard input is there once/)
   t.is((await haechi('certificate remove web')).code, 2, 'nobody can be asked')
   t.is((await haechi('certificate remove web', { interactive: true, askConfirm: async () => false })).code, 1)
   t.like(await haechi('certificate remove web --yes'), { code: 0, out: 'web is removed.\n' })

@@ -36,11 +36,6 @@ export class PoolDraft {
     return this.#servers.length > 0
   }
 
-  /** Nothing but a table for other sections. */
-  get isTable(): boolean {
-    return this.#table !== undefined && this.#servers.length === 0
-  }
-
   /** Takes a line; false: it is none about servers. */
   take(line: Line, draft: Draft): boolean {
     const [keyword, first = '', ...rest] = line.words

@@ -59,7 +59,10 @@ export function redirectRule(line: Line, words: readonly string[], context: Rule
   const { action, condition } = conditional(words)
   const branches = acls.read(condition, draft, line)
   if (branches === undefined) return
-  const [kind = '', value = '', ...options] = action
+  // The kind and its options stand in any order.
+  const kind = ['location', 'prefix', 'scheme'].find((word) => action.includes(word)) ?? ''
+  const value = valueAfter(action, kind) ?? ''
+  const options = action
   const status = whole(valueAfter(options, 'code'), 300, 399) ?? 302
   let target: Part
   if (kind === 'scheme') {
@@ -235,7 +238,7 @@ export function httpResponseRule(line: Line, context: RuleContext): void {
 }
 
 export function tcpRequestRule(line: Line, context: RuleContext): void {
-  const { draft, acls, rules, isBackend, isHttp } = context
+  const { draft, acls, rules, isBackend } = context
   const { action, condition } = conditional(line.words.slice(1))
   const [level = '', kind = ''] = action
   if (level === 'inspect-delay' || (level === 'content' && kind === 'accept')) return draft.note('needless', line, 'a ClientHello or a request is waited for without it')

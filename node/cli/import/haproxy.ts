@@ -60,14 +60,15 @@ export function importHaproxy(text: string): Draft {
   const pools = new Map<string, Proxy>()
   const leads = (proxy: Proxy, name: string): boolean => proxy.defaultBackend?.name === name || proxy.uses.some((use) => use.backend === name)
   for (const proxy of proxies) {
-    const { section: { kind, name, head }, pool } = proxy
+    const { section, pool } = proxy
+    const { kind, name, head } = section
     if (kind === 'frontend' || (kind === 'listen' && !pool.hasMembers)) continue
     const users = proxies.filter((other) => other === proxy ? kind === 'listen' : leads(other, name))
-    if (users.length === 0 && pool.isTable) continue
+    if (users.length === 0 && !pool.hasMembers && section.lines.some(({ words }) => words[0] === 'stick-table')) continue
     if (users.length === 0) draft.note('differs', head, 'no listener leads here: the pool is made, and its rules are lost')
     pools.set(name, proxy)
-    const members = pool.finish(draft.name('pool', name), draft, head, users.length === 0 ? proxy.mode === 'http' : users.every((user) => user.mode === 'http'))
-    draft.pools.push(members)
+    const http = users.length === 0 ? proxy.mode === 'http' : users.every((user) => user.mode === 'http')
+    draft.pools.push(pool.finish(draft.name('pool', name), draft, head, http))
   }
   for (const proxy of proxies) if (proxy.section.kind !== 'backend') emitListeners(proxy, pools, draft)
   draft.notes.sort((a, b) => a.line - b.line)

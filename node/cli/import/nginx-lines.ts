@@ -67,8 +67,18 @@ function tokensOf(text: string): Token[] {
         word += char
         continue
       }
+      const lua = char === '{' && (word || tokens.at(-1)?.text || '').endsWith('_by_lua_block')
       end()
       tokens.push({ text: char, line, quoted: false })
+      // Another language: nothing is read up to its closing brace.
+      if (lua) {
+        for (let depth = 1; i + 1 < text.length; i++) {
+          const next = text[i + 1]!
+          depth += next === '{' ? 1 : next === '}' ? -1 : 0
+          if (depth === 0) break
+          if (next === '\n') line++
+        }
+      }
     } else {
       if (!any) wordLine = line
       word += char
