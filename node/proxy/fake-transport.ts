@@ -24,6 +24,8 @@ export class FakeConnection implements Connection {
   owner: ConnectionOwner = nobody
   endpoints: Endpoints = { source: '192.0.2.1', sourcePort: 40000, destination: '192.0.2.2', destinationPort: 80 }
   readonly address: string
+  /** What goes out in front of everything else. */
+  first = ''
   /** Each buffer as it was handed over, for those who ask what is held. */
   readonly held: Buffer[] = []
   /** What was written. */
@@ -126,8 +128,9 @@ export class FakeProxy {
       secure: () => {
         throw new Error('a fake has no TLS')
       },
-      connect: (host, port, owner) => {
+      connect: (host, port, owner, _tls, first) => {
         const connection = new FakeConnection(`${host}:${port}`)
+        connection.first = first?.toString('latin1') ?? ''
         connection.owner = owner
         this.connections.push(connection)
         return connection

@@ -122,6 +122,12 @@ export class Runtime {
     return member.tls === undefined ? undefined : this.tls.forPool(member.tls)
   }
 
+  /** The scratch buffer, with room for a head of so many bytes: the largest ones with all that a route may set are larger than it usually is. */
+  scratchFor(bytes: number): Buffer {
+    if (this.scratch.length < bytes) this.scratch = Buffer.allocUnsafeSlow(bytes)
+    return this.scratch
+  }
+
   sweep(nowMs: number): void {
     this.nowMs = nowMs
     this.observers.flush()

@@ -60,7 +60,8 @@ export class Action {
     this.requestEdits = mergedEdits(requestLists(listener.headerEdits), requestLists(route?.headerEdits))
     this.responseEdits = mergedEdits(responseLists(listener.headerEdits), responseLists(route?.headerEdits))
     const fields = this.responseEdits?.text ?? ''
-    const secure = listener.protocol !== 'http'
+    // An https listener speaks http inside: its protocol does not tell.
+    const secure = listener.tls !== undefined
     const toHttps = listener.redirectToHttps
     if (toHttps > 0) {
       this.redirection = new Redirection(

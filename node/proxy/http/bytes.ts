@@ -67,6 +67,20 @@ export function equalsIgnoreCase(buffer: Buffer, start: number, end: number, low
   return true
 }
 
+/**
+ * Like `equalsIgnoreCase`, for names that a client must not be able to say: `_` is taken for `-` too, as by servers that make
+ * variables of field names (RFC 3875 §4.1.18).
+ */
+export function soundsLike(buffer: Buffer, start: number, end: number, lower: Uint8Array): boolean {
+  if (end - start !== lower.length) return false
+  for (let i = 0; i < lower.length; i++) {
+    let byte = buffer[start + i]!
+    if (byte >= 0x41 && byte <= 0x5a) byte |= 0x20
+    if (byte !== lower[i] && !(byte === 0x5f && lower[i] === 0x2d)) return false
+  }
+  return true
+}
+
 /** Bytes of an ASCII text. */
 export function ascii(text: string): Buffer {
   return Buffer.from(text, 'latin1')

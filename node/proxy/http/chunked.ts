@@ -21,9 +21,9 @@ const State = {
 /** Framing, routing, what belongs to one connection, and what a member believes because Haechi alone says it. */
 const forbiddenTrailers = [
   'content-length', 'transfer-encoding', 'host', 'connection', 'trailer', 'upgrade', 'te', 'keep-alive', 'proxy-connection', 'expect',
-  'x-forwarded-for', 'x-forwarded-proto',
+  'x-forwarded-for', 'x-forwarded-proto', 'x-client-cert-verified', 'x-client-cert-subject', 'x-client-cert-fingerprint',
 ].map(ascii)
-const longestForbidden = 17
+const longestForbidden = 25
 
 export class ChunkedReader {
   #state: number = State.sizeStart

@@ -304,7 +304,8 @@ export class HttpClient implements ConnectionOwner, ExchangeClient, Timed {
       over()
       this.#finish()
     }, this.#exchange.tunnelMs)
-    if (length > 0) this.#tunnel.received(this.connection, pending, 0, length)
+    // That has been counted when it came.
+    if (length > 0) this.#tunnel.sendEarly(pending, length)
     if (this.#clientEnded) this.#tunnel.ended(this.connection)
   }
 

@@ -198,7 +198,7 @@ export abstract class ExchangeRequest extends ExchangeRecord implements MemberUs
     const own = this.own
     this.own = undefined
     if (own === undefined) return undefined
-    if (!own.usable || !sameMember(own.plan, member)) {
+    if (!own.usable || !sameMember(own.plan, member) || own.tls !== this.runtime.memberTls(member)) {
       own.discard()
       return undefined
     }

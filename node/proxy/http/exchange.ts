@@ -13,6 +13,9 @@ import { writeResponseHead } from './rewrite.ts'
 
 const maxInterimResponses = 16
 
+/** For what the proxy itself adds to the head of an answer: its own fields, a cookie, a request id. */
+const answerRoomBytes = 8 * 1024
+
 const continueLine = ascii('HTTP/1.1 100 Continue\r\n\r\n')
 
 export class Exchange extends ExchangeRequest {
@@ -76,7 +79,7 @@ export class Exchange extends ExchangeRequest {
     this.status = status
     this.answeredMs = performance.now()
     this.phase = Phase.body
-    const { shared, scratch } = this.runtime
+    const { shared } = this.runtime
     shared.addListener(this.listener.plan.slot, ListenerField.status1 + Math.floor(status / 100) - 1, 1)
     if (status >= 500) shared.addMember(this.slot(), MemberField.errors, 1)
     if (this.pool!.measures) this.measured(status < 500)
@@ -84,6 +87,7 @@ export class Exchange extends ExchangeRequest {
     if (marks.responds) marks.dropFromAnswer(head, buffer)
     const { responseEdits } = this.action
     responseEdits?.drop(head, buffer)
+    const scratch = this.runtime.scratchFor(head.end - head.start + (responseEdits?.size ?? 0) + answerRoomBytes)
     let length = writeResponseHead(scratch, 0, head, buffer, {
       via: this.via(head),
       connection: client.lastExchange ? 'close' : this.minor === 0 ? 'keep-alive' : '',

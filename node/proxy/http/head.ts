@@ -2,7 +2,7 @@
  * Strict parser of HTTP/1.1 message heads, in place: nothing is allocated per message or per field, the fields are ranges of
  * the buffer. What is ambiguous is an error (RFC 9112 §2.2, §3, §5.1, §5.2, §6.1, §6.3, §11.2).
  */
-import { ascii, equalsIgnoreCase, isFieldValue, isHost, isTarget, isToken } from './bytes.ts'
+import { ascii, equalsIgnoreCase, isFieldValue, isHost, isTarget, isToken, soundsLike } from './bytes.ts'
 
 const CR = 0x0d
 const LF = 0x0a
@@ -235,7 +235,7 @@ export class Head {
       fields[base + 1] = nameEnd
       fields[base + 2] = valueStart
       fields[base + 3] = valueEnd
-      const kind = kindOf(buffer, line, nameEnd)
+      const kind = kindOf(buffer, line, nameEnd, request)
       kinds[count] = kind
       if (kind !== FieldKind.keep) {
         const fault = this.#special(buffer, kind, valueStart, valueEnd, count, request)
@@ -401,19 +401,27 @@ function versionAt(buffer: Buffer, at: number): number {
   return major === 1 && minor <= 1 ? minor : -2
 }
 
-function kindOf(buffer: Buffer, start: number, end: number): number {
+/** @param disguises what only Haechi may say is also found with `_` for `-`: such a field ends here */
+function kindOf(buffer: Buffer, start: number, end: number, disguises: boolean): number {
   const candidates = known[end - start]
   if (candidates === undefined) return FieldKind.keep
   for (let i = 0; i < candidates.length; i++) {
     const candidate = candidates[i]!
-    if (equalsIgnoreCase(buffer, start, end, candidate[0])) return candidate[1]
+    const kind = candidate[1]
+    if (equalsIgnoreCase(buffer, start, end, candidate[0])) return kind
+    if (disguises && isOwn(kind) && soundsLike(buffer, start, end, candidate[0])) return FieldKind.hopByHop
   }
   return FieldKind.keep
 }
 
+/** Written by Haechi: members believe it. */
+function isOwn(kind: number): boolean {
+  return kind === FieldKind.forwardedFor || kind === FieldKind.forwardedProto || kind === FieldKind.clientCertificate
+}
+
 /** Fields that Connection must not take away: framing and routing depend on them. */
 function isProtected(buffer: Buffer, start: number, end: number): boolean {
-  const kind = kindOf(buffer, start, end)
+  const kind = kindOf(buffer, start, end, false)
   return kind === FieldKind.host || kind === FieldKind.contentLength || kind === FieldKind.transferEncoding
 }
 

@@ -2,7 +2,7 @@
  * Header fields that a listener or a route sets and removes, prepared: of a head that is about to be written fields are dropped by
  * marking them, and what is set is appended as bytes that were made when the table came into force.
  */
-import { ascii, equalsIgnoreCase } from './bytes.ts'
+import { ascii, soundsLike } from './bytes.ts'
 import { FieldKind, fieldStride, type Head } from './head.ts'
 
 interface Field {
@@ -38,7 +38,7 @@ export class HeaderEdits {
       const start = fields[i * fieldStride]!
       const end = fields[i * fieldStride + 1]!
       for (let j = 0; j < this.#drops.length; j++) {
-        if (!equalsIgnoreCase(buffer, start, end, this.#drops[j]!)) continue
+        if (!soundsLike(buffer, start, end, this.#drops[j]!)) continue
         kinds[i] = FieldKind.hopByHop
         break
       }

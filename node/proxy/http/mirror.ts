@@ -5,6 +5,7 @@
 import { MemberField } from '../shared.ts'
 import type { PoolRuntime } from '../pool.ts'
 import type { Runtime, Timed } from '../runtime.ts'
+import { proxyHeader } from '../tcp/proxy-protocol.ts'
 import { AnswerReader } from './answer-reader.ts'
 import { Body, Framing, framingOfAnswer, isKept } from './body.ts'
 import { Head } from './head.ts'
@@ -81,6 +82,12 @@ class Copy implements MemberUser {
   begin(): void {
     const { members } = this.#mirrors
     const plan = this.#pool.plan.members[this.#index]!
+    const { proxyVersion } = this.#pool.plan
+    if (proxyVersion !== 0) {
+      // It is Haechi's own: nobody is behind it.
+      this.#member = members.connect(plan, this, proxyHeader(proxyVersion, undefined))
+      return
+    }
     this.#member = members.take(plan, this)
     if (this.#member === undefined) this.#member = members.connect(plan, this)
     else this.memberConnected()
@@ -150,7 +157,7 @@ class Copy implements MemberUser {
 
   #done(excess: boolean): void {
     const member = this.#member!
-    if (this.#keeps && !excess && member.usable && member.connection.flushed) this.#mirrors.members.give(member, this.#pool.plan)
+    if (this.#keeps && !excess && this.#pool.plan.proxyVersion === 0 && member.usable && member.connection.flushed) this.#mirrors.members.give(member, this.#pool.plan)
     else member.discard()
     this.#release()
   }

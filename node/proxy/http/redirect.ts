@@ -7,6 +7,8 @@ import { ascii } from './bytes.ts'
 import type { Answer } from './errors.ts'
 import type { Head } from './head.ts'
 
+const slash = 0x2f
+
 /** A redirect in force. */
 export class Redirection {
   readonly status: number
@@ -35,7 +37,7 @@ export class Redirection {
     let newPath = path ?? buffer.toString('latin1', head.targetStart, pathEnd)
     if (path === undefined && (head.targetEmpty || newPath === '*')) newPath = '/'
     if (prefix !== undefined) {
-      const rest = latin1(matcher.path, matcher.pathStart + matcher.prefixLength, matcher.pathEnd)
+      const rest = matcher.path[matcher.pathStart] === slash ? latin1(matcher.path, matcher.pathStart + matcher.prefixLength, matcher.pathEnd) : ''
       newPath = `${prefix}${rest}`
       if (newPath === '') newPath = '/'
     }
@@ -43,8 +45,8 @@ export class Redirection {
     const secure = scheme === undefined ? this.#secure : scheme === 'https'
     const asked = buffer.toString('latin1', head.hostStart, head.hostEnd)
     const name = host ?? buffer.toString('latin1', head.hostStart, nameEnd(buffer, head.hostStart, head.hostEnd))
-    // Without a name there is only the path; `//x` would be a host.
-    if (name === '') return newPath.replace(/^\/+/, '/')
+    // Without a name there is only the path; `//x` would be a host, and to browsers `/\x` too.
+    if (name === '') return newPath.replace(/^[/\\]+/, '/')
     let place = name
     if (port !== undefined) place = `${name}${port === (secure ? 443 : 80) ? '' : `:${port}`}`
     else if (host === undefined && secure === this.#secure) place = asked

@@ -32,6 +32,8 @@ export class Rewriting {
    */
   target(head: Head, buffer: Buffer, matcher: Matcher): Buffer | undefined | null {
     const { path, pathStart, pathEnd, queryStart } = matcher
+    // `OPTIONS *` is about the server: it has no path.
+    if (path[pathStart] !== slash) return undefined
     // What the request has, and what the replacement may add: each of its pieces at most once as long as the path.
     const room = 2 * maxTargetBytes
     if (this.#out.length === 0) this.#out = Buffer.allocUnsafeSlow(room)

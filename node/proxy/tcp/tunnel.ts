@@ -58,6 +58,12 @@ export class Tunnel implements ConnectionOwner, Timed {
     if (!this.#runtime.forward(fromClient ? this.#member : this.#client, buffer, start, end)) connection.pause()
   }
 
+  /** Sends what the client had sent before there was a tunnel; the listener has counted it already. */
+  sendEarly(buffer: Buffer, length: number): void {
+    this.bytesIn += length
+    if (!this.#runtime.forward(this.#member, buffer, 0, length)) this.#client.pause()
+  }
+
   ended(connection: Connection): void {
     this.#activeMs = this.#runtime.nowMs
     if (connection === this.#client) {
