@@ -92,3 +92,22 @@ test('without a quorum nothing is removed', async (t) => {
   problemOf(t, await call(api, 'DELETE', '/sessions?pool=web', options), 503, 'no-quorum')
   t.is(node.state().sessionCount, 4)
 })
+
+test('bug: any number of requests looked through the table at once: a crowd is refused, and comes later', async (t) => {
+  const { api, node, token } = t.context
+  await fill(node, 5)
+  const options = { token: await token('viewer') }
+  const { scanSessions } = node.state()
+  let [now, most] = [0, 0]
+  // A large table: each takes some turns of the event loop.
+  node.state().scanSessions = (from, slots, each) => {
+    if (from === 0) most = Math.max(most, ++now)
+    if (from < 50) return from + 1
+    now--
+    return scanSessions.call(node.state(), 0, slots, each)
+  }
+  const answers = await Promise.all(Array.from({ length: 20 }, () => call(api, 'GET', '/sessions', options)))
+  t.true(most <= 4, `${most} at once`)
+  for (const answer of answers) if (answer.status !== 200) problemOf(t, answer, 429, 'too-many-requests')
+  t.is((await call(api, 'GET', '/sessions', options)).status, 200)
+})

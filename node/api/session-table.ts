@@ -19,9 +19,24 @@ const slice = 10_000
 /** Entries that one command removes. */
 const purgeBatch = 2000
 
+/** Requests that look through the table at the same time: each takes a slice of every turn of the event loop. */
+const maxScans = 4
+
 type Filter = Static<typeof SessionFilter>
 
 export function sessionTableRoutes(app: FastifyInstance, { context, log }: RouteOptions): void {
+  let scans = 0
+  /** Rejects (429) when there are too many. */
+  const scan = async <T>(look: () => Promise<T>): Promise<T> => {
+    if (scans >= maxScans) throw Object.assign(new Error('The session table is being looked through for too many others.'), { statusCode: 429, retryAfterMs: 1000 })
+    scans++
+    try {
+      return await look()
+    } finally {
+      scans--
+    }
+  }
+
   app.get<{ Querystring: Static<typeof SessionQuery> }>(
     '/sessions',
     {
@@ -37,7 +52,7 @@ export function sessionTableRoutes(app: FastifyInstance, { context, log }: Route
     },
     async (request, reply) => {
       const matches = matcher(context, request.query, reply)
-      return matches === undefined ? reply : await page(context, matches, request.query.after ?? 0, request.query.limit ?? 50)
+      return matches === undefined ? reply : await scan(() => page(context, matches, request.query.after ?? 0, request.query.limit ?? 50))
     },
   )
 
@@ -62,7 +77,7 @@ export function sessionTableRoutes(app: FastifyInstance, { context, log }: Route
       }
       const matches = matcher(context, filter, reply)
       if (matches === undefined) return reply
-      const entries = await collect(context, matches)
+      const entries = await scan(() => collect(context, matches))
       const actor = actorOf(request, context)
       const what = describe(filter)
       log('info', 'sessions.purge', { user: actor.name, from: actor.from, entries: entries.length, what })

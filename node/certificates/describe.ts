@@ -44,6 +44,11 @@ export function describe(stored: StoredCertificate): Description {
   return description
 }
 
+/** Whether `describe` costs nothing any more. */
+export function isDescribed(stored: StoredCertificate): boolean {
+  return known.has(stored)
+}
+
 /** When each expires, for metrics. */
 export function expiries(stored: readonly StoredCertificate[]): { readonly name: string; readonly kind: StoredCertificate['kind']; readonly notAfterEpochMs: number }[] {
   return stored.map((one) => ({ name: one.name, kind: one.kind, notAfterEpochMs: describe(one).notAfterEpochMs }))

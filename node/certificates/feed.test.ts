@@ -4,6 +4,7 @@ import test from 'ava'
 import type { Submission, SubmitResult } from '../api/context.ts'
 import type { TlsMaterial } from '../proxy/tls/material.ts'
 import type { StoredCertificate, StoredTicketKeys } from '../state/types.ts'
+import { isDescribed } from './describe.ts'
 import { CertificateFeed, type CertificateState } from './feed.ts'
 import { Sealer } from './seal.ts'
 import { dayMs, makeCertificate } from './test-chain.ts'
@@ -137,4 +138,32 @@ test('what expires is logged once a day, and at once when it gets worse', async 
   at(-1)
   t.regex(world.lines[3]!, /^error: .* has expired on /)
   t.is(world.lines.length, 4)
+})
+
+test('bug: two thousand certificates were read at once on the main thread: a hundred at a time', (t) => {
+  const world = new World()
+  const certificates = Array.from({ length: 250 }, (_, i) => stored(`web${i}`))
+  const now = state({ certificates })
+  for (const read of [100, 200, 250]) {
+    world.feed.tick(now, false)
+    t.is(certificates.filter(isDescribed).length, read)
+  }
+})
+
+test('bug: ticket keys that could not be proposed ended the node: it is tried again', async (t) => {
+  const world = new World()
+  let asked = 0
+  const feed = new CertificateFeed({
+    sealer, nodeId: 'n1', log: (level, message) => void world.lines.push(`${level}: ${message}`), use: () => undefined, nowMs: () => world.nowMs, nowEpochMs: () => world.nowEpochMs,
+    submit: () => Promise.reject(new Error(`the link is gone ${++asked}`)),
+  })
+  const now = state({ document: tls, certificates: [stored('web')] })
+  await feed.feed(now)
+  for (const [afterMs, times] of [[0, 1], [5000, 1], [5000, 2]] as const) {
+    world.nowMs += afterMs
+    feed.tick(now, true)
+    await new Promise((resolve) => setImmediate(resolve))
+    t.is(asked, times)
+  }
+  t.is(world.lines.filter((line) => line === 'error: new keys of TLS session tickets could not be made').length, 2)
 })

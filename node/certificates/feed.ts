@@ -10,7 +10,7 @@ import type { Log } from '../observe/log.ts'
 import type { AuthorityMaterial, KeyPairMaterial, TlsMaterial } from '../proxy/tls/material.ts'
 import { certificateLevel } from '../state/certificates.ts'
 import type { StoredCertificate, StoredTicketKeys } from '../state/types.ts'
-import { describe, expiring, expiringText, type Expiring } from './describe.ts'
+import { describe, expiring, expiringText, isDescribed, type Expiring } from './describe.ts'
 import { OcspAsker } from './ocsp-fetch.ts'
 import type { Sealer } from './seal.ts'
 import { ticketKeyBytes, ticketKeysDue } from './ticket-keys.ts'
@@ -40,6 +40,8 @@ const expiryEveryMs = 60_000
 /** How often it is looked whether an OCSP response is due. */
 const ocspEveryMs = 5000
 const logEveryMs = 24 * 3600_000
+/** Certificates that are read for the first time at one look: 2,000 at once would keep the main thread for a second or more. */
+const maxFresh = 100
 /** After a proposal that came to nothing. */
 const retryMs = 10_000
 
@@ -185,6 +187,9 @@ export class CertificateFeed {
       const result = await submit({ kind: 'ticket-keys', level: certificateLevel, actor: { name: 'system', from: '', node: nodeId }, expectGeneration, sealed })
       if (!result.ok || result.outcome.code !== 'ok') this.#retryAtMs = this.#nowMs() + retryMs
       else log('info', 'new keys of TLS session tickets', { generation: expectGeneration + 1 })
+    } catch (error) {
+      this.#retryAtMs = this.#nowMs() + retryMs
+      log('error', 'new keys of TLS session tickets could not be made', { error: String(error) })
     } finally {
       this.#proposing = false
     }
@@ -195,6 +200,13 @@ export class CertificateFeed {
   #lookAtExpiry(certificates: readonly StoredCertificate[]): void {
     const nowMs = this.#nowMs()
     if (certificates === this.#expiringOf && nowMs - this.#expiringAtMs < expiryEveryMs) return
+    let fresh = 0
+    for (const one of certificates) {
+      if (isDescribed(one)) continue
+      // The others at the next look, a second later.
+      if (++fresh > maxFresh) return
+      describe(one)
+    }
     this.#expiringOf = certificates
     this.#expiringAtMs = nowMs
     const nowEpochMs = this.#nowEpochMs()

@@ -187,15 +187,19 @@ test('header: another member when the first is down, and from then on that one',
   const { member } = await ask('X-Tenant: a\r\n')
   await entries(proxy, 1)
   proxy.proxy.setMemberHealth('web', member, 'down')
-  const moved = (await ask('X-Tenant: a\r\n')).member
-  t.not(moved, member)
+  t.not((await ask('X-Tenant: a\r\n')).member, member)
   const key = proxy.proxy.sessions!.keyOfValue('web', 'a')!
   t.true(proxy.proxy.sessions!.remainingMs(key) > 0)
+  // Two workers may move it at the same moment: then it is the one of which the main thread hears first.
+  let moved = ''
   await until('it has moved for all workers', async () => {
+    await new Promise((resolve) => setTimeout(resolve, 60))
     const found = new Set<string>()
-    for (let i = 0; i < 4; i++) found.add((await ask('X-Tenant: a\r\n')).member)
-    return found.size === 1 && found.has(moved)
+    for (let i = 0; i < 6; i++) found.add((await ask('X-Tenant: a\r\n')).member)
+    moved = [...found][0]!
+    return found.size === 1
   })
+  t.not(moved, member)
   proxy.proxy.setMemberHealth('web', member, 'up')
   for (let i = 0; i < 4; i++) t.is((await ask('X-Tenant: a\r\n')).member, moved)
 })
