@@ -33,7 +33,8 @@ export interface AccessLogOptions {
 class Outlet {
   readonly #rings: readonly LineRing[]
   readonly #write: (data: Buffer) => Promise<void>
-  /** Begun lines, by ring: pieces of several rings must not be mixed inside a line. */
+  /** One for all pieces: they are written one after the other. Made when there is something to write. */
+  #piece: Buffer | undefined
   #running: Promise<void> | undefined
 
   constructor(buffers: readonly SharedArrayBuffer[], write: (data: Buffer) => Promise<void>) {
@@ -52,13 +53,15 @@ class Outlet {
   }
 
   async #all(): Promise<void> {
-    for (const ring of this.#rings) {
-      for (;;) {
-        const data = ring.read(pieceBytes)
-        if (data.length === 0) break
-        await this.#write(data)
-        // A piece that was cut inside a line is followed by its rest before another ring has its turn.
-        if (data[data.length - 1] === 0x0a) break
+    // In turns: a worker that logs faster than the disk writes must not keep the others' lines from being written.
+    for (let more = true; more; ) {
+      more = false
+      for (const ring of this.#rings) {
+        if (ring.empty) continue
+        this.#piece ??= Buffer.allocUnsafeSlow(pieceBytes)
+        const length = ring.read(this.#piece)
+        await this.#write(this.#piece.subarray(0, length))
+        more ||= !ring.empty
       }
     }
   }
@@ -129,8 +132,7 @@ export class AccessLog {
       this.#size += bytesWritten
       return bytesWritten
     }, data.length)
-    // Not inside a line.
-    if (this.#size >= (this.#options.fileBytes ?? fileBytes) && data[data.length - 1] === 0x0a) await this.#rotate()
+    if (this.#size >= (this.#options.fileBytes ?? fileBytes)) await this.#rotate()
   }
 
   async #rotate(): Promise<void> {

@@ -42,17 +42,26 @@ export class LineRing {
     return true
   }
 
-  /** Reader: takes what is there, at most `limit` bytes; may end inside a line. */
-  read(limit: number): Buffer {
+  /**
+   * Reader: takes what is there into a buffer, as far as it has room, in whole lines; it has room for the longest.
+   * @returns how much that is, bytes
+   */
+  read(out: Uint8Array): number {
     const read = this.#words[Word.read]!
-    const length = Math.min(limit, (Atomics.load(this.#words, Word.written) - read) >>> 0)
-    const out = Buffer.allocUnsafe(length)
+    const there = (Atomics.load(this.#words, Word.written) - read) >>> 0
+    let length = Math.min(out.length, there)
     const at = read & (capacity - 1)
     const first = Math.min(length, capacity - at)
     out.set(this.#bytes.subarray(at, at + first))
     if (first < length) out.set(this.#bytes.subarray(0, length - first), first)
+    if (length < there) length = out.lastIndexOf(0x0a, length - 1) + 1 || length
     Atomics.store(this.#words, Word.read, (read + length) >>> 0)
-    return out
+    return length
+  }
+
+  /** Reader: whether there is nothing to take. */
+  get empty(): boolean {
+    return Atomics.load(this.#words, Word.written) === this.#words[Word.read]!
   }
 
   /** Lines dropped so far (modulo 2³²). */

@@ -171,7 +171,7 @@ export class Queues {
       return
     }
     this.serve()
-    for (const pools of [...this.#queues.values()]) {
+    for (const pools of this.#queues.values()) {
       for (const pool of pools) {
         for (const waiter of pool.line.expire(nowMs)) {
           this.#left(pool.slot)

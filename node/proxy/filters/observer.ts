@@ -97,6 +97,8 @@ const none = new Uint8Array(0)
 export class ObserverWorker {
   readonly traffic: Traffic
   readonly random: RandomWords
+  /** The wall clock when `performance.now()` was zero, milliseconds since the epoch; it follows when the clock is set. */
+  epochMs = Date.now() - performance.now()
   /** Sinks by destination, made when the first listener wants one. */
   readonly #rings: { readonly file: SharedArrayBuffer; readonly stdout: SharedArrayBuffer }
   #file: LogSink | undefined
@@ -122,6 +124,7 @@ export class ObserverWorker {
 
   /** Hands over what has been gathered: at every sweep, and at the end. */
   flush(): void {
+    this.epochMs = Date.now() - performance.now()
     this.#file?.flush()
     this.#stdout?.flush()
   }
@@ -181,14 +184,14 @@ export class Observer {
     const { accessLog } = this.#plan.filters
     if (accessLog === undefined) return
     if (failure < 0 && !(what.note === undefined ? this.sampled() : what.note.sampled)) return
-    this.#log(accessLog, what, code, connection, client, firstByteMs, totalMs)
+    this.#log(accessLog, what, code, connection, client, firstByteMs, totalMs, endMs)
   }
 
-  #log(accessLog: NonNullable<ListenerPlan['filters']['accessLog']>, what: Finished, code: ErrorCode | '', connection: Connection | undefined, client: Uint8Array, firstByteMs: number, totalMs: number): void {
+  #log(accessLog: NonNullable<ListenerPlan['filters']['accessLog']>, what: Finished, code: ErrorCode | '', connection: Connection | undefined, client: Uint8Array, firstByteMs: number, totalMs: number, endMs: number): void {
     const { record } = this.#worker
     const names = what.pool === undefined ? undefined : this.#namesOf(what.pool)
     const { protocol } = this.#plan
-    record.atEpochMs = Date.now()
+    record.atEpochMs = endMs + this.#worker.epochMs
     record.protocol = protocol
     record.listener = this.#name
     record.client = client

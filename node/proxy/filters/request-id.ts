@@ -18,7 +18,9 @@ const tracestateName = ascii('tracestate')
 const traceparentLine = ascii('traceparent: 00-')
 const refererName = ascii('referer')
 const userAgentName = ascii('user-agent')
-const hexDigits = ascii('0123456789abcdef')
+/** Both digits of a byte. */
+const highDigit = ascii(Array.from({ length: 256 }, (_, byte) => (byte >> 4).toString(16)).join(''))
+const lowDigit = ascii(Array.from({ length: 256 }, (_, byte) => (byte & 15).toString(16)).join(''))
 
 /**
  * Random numbers, fast (xoshiro128**, Blackman and Vigna, public domain). Ids must be unique and not be guessable from outside of the
@@ -61,9 +63,9 @@ export class RequestMarks {
   readonly #line: Uint8Array
   readonly #traceShare: number | undefined
   /** The id of the request that was read last, and its trace's. */
-  readonly #id = new Uint8Array(maxTrustedIdBytes)
+  readonly #id = Buffer.alloc(maxTrustedIdBytes)
   #idLength = 0
-  readonly #traceId = new Uint8Array(32)
+  readonly #traceId = Buffer.alloc(32)
   #traceLength = 0
   #newId = false
   #newTrace = false
@@ -97,7 +99,7 @@ export class RequestMarks {
       const start = head.fields[field * fieldStride + 2]!
       const end = head.fields[field * fieldStride + 3]!
       if (end > start && end - start <= maxTrustedIdBytes && isPrintable(buffer, start, end)) {
-        this.#id.set(buffer.subarray(start, end))
+        buffer.copy(this.#id, 0, start, end)
         this.#idLength = end - start
         return
       }
@@ -113,7 +115,7 @@ export class RequestMarks {
     if (field >= 0 && isOnly(head, buffer, traceparentName, field)) {
       const start = head.fields[field * fieldStride + 2]!
       if (isTraceparent(buffer, start, head.fields[field * fieldStride + 3]!)) {
-        this.#traceId.set(buffer.subarray(start + 3, start + 35))
+        buffer.copy(this.#traceId, 0, start + 3, start + 35)
         this.#traceLength = 32
         return
       }
@@ -121,7 +123,7 @@ export class RequestMarks {
     // What cannot be read is as if it were not there, and its state with it (§3.3).
     if (field >= 0) dropFields(head, buffer, traceparentName)
     dropFields(head, buffer, tracestateName)
-    if (this.#newId) this.#traceId.set(this.#id.subarray(0, 32))
+    if (this.#newId) put(this.#traceId, 0, this.#id, 32)
     else this.#hex(this.#traceId, 4)
     this.#traceLength = 32
     this.#newTrace = true
@@ -130,11 +132,7 @@ export class RequestMarks {
 
   #hex(target: Uint8Array, words: number): void {
     for (let word = 0; word < words; word++) {
-      let value = this.#random.next()
-      for (let digit = 7; digit >= 0; digit--) {
-        target[word * 8 + digit] = hexDigits[value & 15]!
-        value >>>= 4
-      }
+      putHex(target, word * 8, this.#random.next())
     }
   }
 
@@ -147,13 +145,8 @@ export class RequestMarks {
       at = put(target, at, this.#traceId, 32)
       target[at++] = 0x2d
       for (let word = 0; word < 2; word++) {
-        let value = this.#random.next()
         // A parent id of zeros is not valid.
-        if (word === 1) value |= 1
-        for (let digit = 7; digit >= 0; digit--) {
-          target[at + digit] = hexDigits[value & 15]!
-          value >>>= 4
-        }
+        putHex(target, at, this.#random.next() | word)
         at += 8
       }
       target[at++] = 0x2d
@@ -216,8 +209,18 @@ function appendField(note: RequestNote, at: number, head: Head, buffer: Buffer, 
   return field < 0 ? at : note.append(at, buffer, head.fields[field * fieldStride + 2]!, head.fields[field * fieldStride + 3]!, maxFieldBytes)
 }
 
-function put(target: Buffer, from: number, bytes: Uint8Array, length: number): number {
-  for (let i = 0; i < length; i++) target[from + i] = bytes[i]!
+/** The eight digits of a word. */
+function putHex(target: Uint8Array, from: number, word: number): void {
+  for (let byte = 0; byte < 4; byte++) {
+    const value = (word >>> (24 - 8 * byte)) & 255
+    target[from + 2 * byte] = highDigit[value]!
+    target[from + 2 * byte + 1] = lowDigit[value]!
+  }
+}
+
+function put(target: Uint8Array, from: number, bytes: Uint8Array, length: number): number {
+  if (length > 24 && length === bytes.length) target.set(bytes, from)
+  else for (let i = 0; i < length; i++) target[from + i] = bytes[i]!
   return from + length
 }
 
