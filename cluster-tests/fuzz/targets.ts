@@ -5,7 +5,6 @@ import { Head, HeadScanner } from '../../node/proxy/http/head.ts'
 import { readProxyHeader, scanProxyHeader } from '../../node/proxy/tcp/proxy-protocol.ts'
 import { HelloReader } from '../../node/proxy/tls/client-hello.ts'
 import { chunkedBodies, requests, responses, type Chance } from './inputs.ts'
-import { proxyHeaderTarget } from './proxy-header.ts'
 import { readChunked, readRequest, readResponse, type Message } from './reference.ts'
 import { hellos, proxyHeaders } from './wire-inputs.ts'
 import { readHello, readProxy, sameSpelling } from './wire-reference.ts'
@@ -140,7 +139,6 @@ export const targets: readonly Target[] = [
       return { parser, reference: typeof expected === 'string' ? 'not taken' : JSON.stringify(expected), taken: parser === 'not taken' ? 0 : 1 }
     },
   },
-  proxyHeaderTarget,
   {
     name: 'proxy-headers',
     input: proxyHeaders,

@@ -24,3 +24,14 @@ test('two nodes that both answer, from the take-over on or after a quiet change'
   t.true(overlapOfClaims([...claims('a', 0, 1000), ...claims('b', 1250, 3000), ...claims('a', 1252, 1600)]).dualMs > 300)
   t.true(overlapOfAnswers([...answers('a', 0, 2000), ...answers('b', 1002, 3000)]) > 0)
 })
+
+test('bug: two planned hand-overs in quick succession, there and back, were taken for an overlap', (t) => {
+  // As it was seen: the first holder until 7 ms, the other one from 18 to 162 ms, the first one again from 175 ms on.
+  t.deepEqual(overlapOfClaims([...claims('a', -1263, 7), ...claims('b', 18, 162), ...claims('a', 175, 4858)]), { dualMs: 0, replies: 0 })
+  t.is(overlapOfAnswers([...answers('a', -1263, 7), ...answers('b', 18, 162), ...answers('a', 175, 4858)]), 0)
+  // One answer of the one within the time of the other is still one too many, at either end of its time and in its middle.
+  for (const stray of [20, 90, 150]) {
+    t.true(overlapOfClaims([...claims('a', -1263, 7), ...claims('b', 18, 162), ...claims('a', stray, stray), ...claims('a', 175, 4858)]).replies > 0, `${stray}`)
+  }
+  t.true(overlapOfClaims([...claims('a', -1263, 7), ...claims('b', 18, 162), ...claims('a', 175, 4858), ...claims('b', 300, 300)]).replies > 0)
+})
