@@ -155,7 +155,7 @@ export const poolHealthFields = {
   panicThreshold: Type.Optional(
     Type.Integer({ minimum: 0, maximum: 100, description: 'When a smaller share of the enabled members is healthy than this, percent, traffic goes to all of them: a check that fails everywhere must not take the service down, nor the last members be overrun. Left out or 0: never.' }),
   ),
-  slowStart: optionalDuration('How long the share of a member grows from a tenth to the whole after it came up. Left out: it has the whole at once.'),
+  slowStart: optionalDuration('How long the share of a member grows from an eighth to the whole after it came up. Left out: it has the whole at once.'),
   drainTimeout: optionalDuration('How long what a draining member still has may go on; then its connections are closed. Left out or 0s: as long as it takes.'),
   circuitBreaker: Type.Optional(CircuitBreaker),
   maintenance: Type.Optional(Maintenance),

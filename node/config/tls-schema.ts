@@ -34,7 +34,7 @@ const ClientAuth = Type.Object(
       description: 'https: members get X-Client-Cert-Verified (SUCCESS or NONE), X-Client-Cert-Subject and X-Client-Cert-Fingerprint (SHA-256, hexadecimal).',
     }),
   },
-  { ...closed, default: {}, description: 'Certificates of clients (mutual TLS). Fields named X-Client-Cert-Verified, -Subject and -Fingerprint that a client sends are removed on every https listener.' },
+  { ...closed, default: {}, description: 'Certificates of clients (mutual TLS). Fields named X-Client-Cert-Verified, -Subject and -Fingerprint that a client sends are removed, except from a trusted proxy in front (`forwardedHeaders: append` on a plain listener).' },
 )
 
 export const ListenerTls = Type.Object(

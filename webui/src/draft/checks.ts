@@ -166,6 +166,10 @@ export function check(document: ConfigurationDocument): Finding[] {
   names('/listeners', document.listeners)
   const bound = new Set<string>()
   document.listeners.forEach((listener, l) => {
+    const { rateLimit } = listener
+    if (rateLimit !== undefined && !(rateLimit.requests >= 1 && rateLimit.requests <= 1_000_000)) {
+      add(`/listeners/${l}/rateLimit/requests`, 'integer', { min: 1, max: 1_000_000 })
+    }
     const at = `/listeners/${l}`
     if (listener.vip !== undefined && listener.address !== undefined) add(`${at}/vip`, 'twoPlaces')
     else if (listener.vip !== undefined) {

@@ -31,7 +31,7 @@ export function Certificates() {
     { key: 'for', title: t('certificate.for'), cell: (one) => <Names names={namesOf(one)} /> },
     { key: 'issuer', title: t('certificate.issuer'), wide: true, cell: (one) => <span className="h-dim">{one.certificates[0]?.issuer ?? ''}</span> },
     { key: 'left', title: t('certificate.left'), cell: (one) => <Left certificate={one} now={certificates.dataUpdatedAt} /> },
-    { key: 'until', title: t('certificate.until'), wide: true, cell: (one) => <span title={format.instant(one.notAfterEpochMs)}>{format.instant(one.notAfterEpochMs).slice(0, 10)}</span> },
+    { key: 'until', title: t('certificate.until'), wide: true, cell: (one) => <span className="h-nowrap" title={format.instant(one.notAfterEpochMs)}>{format.instant(one.notAfterEpochMs).slice(0, 10)}</span> },
     { key: 'used', title: t('certificate.usedBy'), cell: ({ usedBy }) => (usedBy.length === 0 ? <span className="h-dim">{t('certificate.unused')}</span> : <span title={usedBy.join('\n')}>{t('certificate.uses', { count: usedBy.length })}</span>) },
     {
       key: 'tools',
@@ -99,7 +99,7 @@ function Left({ certificate: { state, notAfterEpochMs, revocationsNextUpdateEpoc
   const text = state === 'expired' ? t('certificate.expired') : state === 'not-yet-valid' ? t('certificate.notYet') : t('certificate.days', { count: days })
   return (
     <>
-      <Status kind={kinds[state]}>{text}</Status>
+      <span className="h-nowrap"><Status kind={kinds[state]}>{text}</Status></span>
       {revocationsNextUpdateEpochMs !== null && revocationsNextUpdateEpochMs <= now && <Status kind="bad">{t('certificate.listOld')}</Status>}
     </>
   )
