@@ -1,5 +1,5 @@
 /** For tests: a cluster of real nodes on loopback in one process, with real disks, TLS and datagrams. */
-import { createHash } from 'node:crypto'
+import { createHash, randomInt } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -19,13 +19,19 @@ const secret = 'secret-secret-secret'
 /** The payload of an entry as text. */
 export const text = (entry: Entry) => Buffer.from(entry.data).toString()
 
-/** A port that was free a moment ago. */
+/**
+ * A port that was free a moment ago, below those that the kernel gives to outgoing connections: what waits for it would else find it
+ * taken now and then by a connection of another test.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
+  for (;;) {
+    const port = 22_000 + randomInt(10_000)
+    const server = createServer()
+    const free = await new Promise<boolean>((resolve) => server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true)))
+    if (!free) continue
+    await new Promise((resolve) => server.close(resolve))
+    return port
+  }
 }
 
 export async function until(what: string, condition: () => boolean, timeoutMs = 20_000): Promise<void> {

@@ -1,5 +1,6 @@
 /** One real node (heart and child, as processes of their own) and what may happen to it. */
 import { spawn, type ChildProcess } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer as createHttpServer } from 'node:http'
@@ -38,11 +39,18 @@ function listen(port: number, host = '127.0.0.1'): Promise<Server> {
   })
 }
 
+/**
+ * A port that was free a moment ago, below those that the kernel gives to outgoing connections: what waits for it would else find it
+ * taken now and then by a connection of another test.
+ */
 async function freePort(): Promise<number> {
-  const server = await listen(0)
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
+  for (;;) {
+    const server = await listen(22_000 + randomInt(10_000)).catch(() => undefined)
+    if (server === undefined) continue
+    const { port } = server.address() as AddressInfo
+    await new Promise((resolve) => server.close(resolve))
+    return port
+  }
 }
 
 /** The process `pid` is there and is no zombie. */

@@ -1,4 +1,5 @@
 /** The replicated state on clusters of two versions: real consensus, of which some nodes are told to be of the next version. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { Cluster, until, type Member } from '../consensus/test-cluster.ts'
 import type { Versions } from '../consensus/versions.ts'
@@ -63,7 +64,10 @@ class Node {
   }
 
   async run(command: Command): Promise<Outcome> {
-    const result = await this.member.consensus.propose(encodeCommand(command), 'normal')
+    const proposed = () => this.member.consensus.propose(encodeCommand(command), 'normal')
+    let result = await proposed()
+    // Between two leaders nothing is taken, and nothing has happened.
+    for (const end = performance.now() + 10_000; !result.ok && result.retrySafe && performance.now() < end; result = await proposed()) await sleep(20)
     if (!result.ok) throw new Error(result.detail)
     await until(`${command.id} is applied`, () => this.outcomes.has(command.id))
     return this.outcomes.get(command.id)!

@@ -1,17 +1,24 @@
 /** For tests: a real proxy on loopback in front of backends that a test scripts byte by byte. */
+import { randomInt } from 'node:crypto'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { validateDocument } from '../config/validate.ts'
 import type { ConfigurationDocument } from '../config/schema.ts'
 import { createProxy } from './manager.ts'
 import type { Proxy, ProxyOptions } from './proxy.ts'
 
-/** A port that was free a moment ago. */
+/**
+ * A port that was free a moment ago, below those that the kernel gives to outgoing connections: what waits for it would else find it
+ * taken now and then by a connection of another test.
+ */
 export async function freePort(host = '127.0.0.1'): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, host, resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
+  for (;;) {
+    const port = 22_000 + randomInt(10_000)
+    const server = createServer()
+    const free = await new Promise<boolean>((resolve) => server.once('error', () => resolve(false)).listen(port, host, () => resolve(true)))
+    if (!free) continue
+    await new Promise((resolve) => server.close(resolve))
+    return port
+  }
 }
 
 export async function until(what: string, condition: () => boolean | Promise<boolean>, limitMs = 10_000): Promise<void> {
