@@ -36,7 +36,7 @@ test('a member that is not asked any more is forgotten, so that it is tried agai
   t.is(faded(1000, 0), 1000)
   t.true(faded(1_000_000, 69_000) < 1100)
   t.is(faded(1_000_000, 200_000), 0)
-  t.is(faded(1_000_000, -5), 0)
+  t.is(faded(1_000_000, -2_000_000_000), 0)
 })
 
 test('the cheapest member is picked: latency times what it has to do, by weight', (t) => {
@@ -93,4 +93,13 @@ test('a slow member gets a small part of the traffic, and its share back when it
   }
   t.true(part < 0.02, `while slow: ${part}`)
   t.true(served[2]! / 30_000 > 0.2, `afterwards: ${served[2]! / 30_000}`)
+})
+
+test('bug: what another worker had measured a moment ahead of this one’s clock was taken for unknown', (t) => {
+  t.is(faded(5000, -1), 5000)
+  t.is(faded(5000, -150), 5000)
+  t.is(peakEwma(5000, -150, 1000), 5000)
+  // A clock that has gone round lies far behind.
+  t.is(faded(5000, -2_000_000_000), 0)
+  t.is(peakEwma(5000, -2_000_000_000, 1000), 1000)
 })

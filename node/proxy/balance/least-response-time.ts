@@ -16,9 +16,12 @@ export const failureUs = 1_000_000
 /** Largest latency that is kept, microseconds. */
 const longestUs = 0x7fffffff
 
-/** What is left of a latency after some time, in the latency's unit. `ageMs` < 0 (a clock that went round) is long ago. */
+/** The clocks of two workers are looked at a sweep apart: what one has just measured may lie ahead of the other's clock by so much. */
+const aheadMs = 60_000
+
+/** What is left of a latency after some time, in the latency's unit. `ageMs` far below 0 (a clock that went round) is long ago. */
 export function faded(latencyUs: number, ageMs: number): number {
-  if (ageMs < 0) return 0
+  if (ageMs < 0) return ageMs > -aheadMs ? latencyUs : 0
   const step = (ageMs / stepMs) | 0
   return step < fading.length ? latencyUs * fading[step]! : 0
 }
@@ -33,7 +36,7 @@ export function faded(latencyUs: number, ageMs: number): number {
 export function peakEwma(beforeUs: number, ageMs: number, sampleUs: number): number {
   const sample = Math.max(1, sampleUs)
   // Exactly, not by the table: many short ages must add up.
-  const kept = ageMs < 0 ? 0 : Math.exp(-ageMs / decayMs)
+  const kept = ageMs <= -aheadMs ? 0 : Math.exp(-Math.max(0, ageMs) / decayMs)
   const old = beforeUs * kept
   const next = sample > old ? sample : old + sample * (1 - kept)
   return Math.min(longestUs, Math.max(1, Math.round(next)))

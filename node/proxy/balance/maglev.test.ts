@@ -17,8 +17,8 @@ test('each member has its share of the table', (t) => {
     fc.property(weights, (given) => {
       const size = tableSize(given)
       const table = maglevTable(names(given.length), given, size)
-      // One place more or less in each of the last turns.
-      return shares(table, given.length).every((share, member) => Math.abs(share - given[member]! / sum(given)) <= 2 / size)
+      // A few places more or less: in its last turn each takes what is left.
+      return shares(table, given.length).every((share, member) => Math.abs(share - given[member]! / sum(given)) <= 4 / size)
     }),
     { numRuns: 50 },
   )
