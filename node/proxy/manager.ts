@@ -96,7 +96,7 @@ class Manager implements Proxy {
       {
         listeners: { idle: (slot) => shared.connections(slot) === 0, renew: (slot) => shared.renewListener(slot) },
         routes: { idle: () => true, renew: (slot) => shared.traffic.renew('routes', slot) },
-        pools: { idle: () => true, renew: (slot) => shared.traffic.renew('pools', slot) },
+        pools: { idle: (slot) => shared.poolActive(slot) === 0, renew: (slot) => shared.traffic.renew('pools', slot) },
         members: { idle: (slot) => shared.active(slot) === 0, renew: (slot) => (shared.renewMember(slot), memberWatch.forget(slot), shared.traffic.renew('members', slot)) },
       },
     )

@@ -62,8 +62,41 @@ test('a limit holds over all workers', (t) => {
   const pools = workers.map((shared) => new PoolRuntime(pool.plan, shared))
   t.deepEqual([0, 1, 0, 1, 0].map((worker) => pools[worker]!.pick([], 0)), [0, 0, 0, -1, -1])
   t.true(pools[0]!.full)
-  workers[1]!.addActive(pool.plan.members[0]!.slot, -1)
+  pools[1]!.release(0)
   t.is(pools[0]!.pick([], 0), 0)
+})
+
+// Bug: the limit of a pool was looked at before the choice, member by member: each worker could take its last place.
+test('bug: two workers that chose at the same moment both took the last place of a pool', (t) => {
+  const { pool } = poolOf([{}, {}], { balance: 'least-connections', maxConnections: 1 })
+  const buffers = allocate(2)
+  const other = new PoolRuntime(pool.plan, new Shared(buffers, 1))
+  const taken: number[] = []
+  class Slow extends Shared {
+    override active(slot: number): number {
+      // While this one chooses, the other worker comes.
+      if (taken.length === 0) taken.push(-2, other.pick([], 0))
+      return super.active(slot)
+    }
+  }
+  const shared = new Slow(buffers, 0)
+  for (const { slot } of pool.plan.members) shared.setHealth(slot, 'up')
+  const one = new PoolRuntime(pool.plan, shared)
+  const own = one.pick([], 0)
+  t.deepEqual([own, taken[1]], [0, -1])
+  one.release(own)
+  t.is(shared.poolActive(pool.plan.slot), 0)
+  t.true(other.pick([], 0) >= 0)
+})
+
+test('a choice that fails leaves no place of the pool taken', (t) => {
+  const { pool, shared, slot } = poolOf([{ maxConnections: 1 }], { maxConnections: 2 })
+  t.is(pool.pick([], 0), 0)
+  t.deepEqual([pool.pick([], 0), pool.pick([], 0), pool.take(0)], [-1, -1, false])
+  t.is(shared.poolActive(pool.plan.slot), 1)
+  pool.release(0)
+  t.deepEqual([shared.poolActive(pool.plan.slot), shared.active(slot(0))], [0, 0])
+  t.true(pool.take(0))
 })
 
 test('full: there are members, but none has a place; without members there is nothing to wait for', (t) => {

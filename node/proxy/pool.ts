@@ -103,10 +103,12 @@ export class PoolRuntime {
    */
   pick(excluded: readonly number[], key: number): number {
     this.#follow()
-    if (this.plan.maxConnections > 0 && this.#atLimit()) return -1
-    const index = this.#choose(excluded, key)
-    if (index >= 0 || excluded.length === 0 || this.#spares.length === 0) return index
-    return firstAvailable(this.#spares, 0, excluded, this.#take)
+    const { slot, maxConnections } = this.plan
+    if (!this.#shared.claimPool(slot, maxConnections)) return -1
+    let index = this.#choose(excluded, key)
+    if (index < 0 && excluded.length > 0 && this.#spares.length > 0) index = firstAvailable(this.#spares, 0, excluded, this.#take)
+    if (index < 0) this.#shared.releasePool(slot)
+    return index
   }
 
   /**
@@ -114,14 +116,18 @@ export class PoolRuntime {
    * @returns false: choose another one
    */
   take(member: number): boolean {
-    return this.keeps(member) && !(this.plan.maxConnections > 0 && this.#atLimit()) && this.#take(member)
+    const { slot, maxConnections } = this.plan
+    if (!this.keeps(member) || !this.#shared.claimPool(slot, maxConnections)) return false
+    if (this.#take(member)) return true
+    this.#shared.releasePool(slot)
+    return false
   }
 
-  /** The limit of the pool as a whole: two workers at once may both take its last place. */
-  #atLimit(): boolean {
-    let active = 0
-    for (const { slot } of this.plan.members) active += this.#shared.active(slot)
-    return active >= this.plan.maxConnections
+  /** Gives the place at a member back that `pick` or `take` has counted. */
+  release(member: number): void {
+    // The pool's first: giving the member's back wakes those who wait for either.
+    this.#shared.releasePool(this.plan.slot)
+    this.#shared.addActive(this.plan.members[member]!.slot, -1)
   }
 
   /** Whether the member keeps the clients that belong to it: also one that drains (until its deadline), has weight 0, or is not in force. */

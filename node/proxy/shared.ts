@@ -50,9 +50,11 @@ export interface SharedBuffers {
   readonly members: SharedArrayBuffer
   readonly connections: SharedArrayBuffer
   readonly active: SharedArrayBuffer
-  /** Each worker's own part of `connections` and `active`: given back by the main thread when the worker dies. */
+  readonly poolActive: SharedArrayBuffer
+  /** Each worker's own part of `connections`, `active` and `poolActive`: given back by the main thread when the worker dies. */
   readonly connectionParts: SharedArrayBuffer
   readonly activeParts: SharedArrayBuffer
+  readonly poolActiveParts: SharedArrayBuffer
   readonly health: SharedArrayBuffer
   readonly cursors: SharedArrayBuffer
   readonly versions: SharedArrayBuffer
@@ -101,6 +103,8 @@ export function allocate(workers: number, limits: DescriptorLimits = descriptorL
     active: new SharedArrayBuffer(4 * maxMembers),
     connectionParts: new SharedArrayBuffer(4 * workers * maxListeners),
     activeParts: new SharedArrayBuffer(4 * workers * maxMembers),
+    poolActive: new SharedArrayBuffer(4 * maxPools),
+    poolActiveParts: new SharedArrayBuffer(4 * workers * maxPools),
     health: new SharedArrayBuffer(maxMembers),
     cursors: new SharedArrayBuffer(4 * maxPools),
     versions: new SharedArrayBuffer(4),
@@ -134,6 +138,8 @@ export class Shared {
   readonly #active: Int32Array
   readonly #connectionParts: Int32Array
   readonly #activeParts: Int32Array
+  readonly #poolActive: Int32Array
+  readonly #poolActiveParts: Int32Array
   readonly #health: Uint8Array
   readonly #cursors: Int32Array
   readonly #versions: Int32Array
@@ -167,6 +173,8 @@ export class Shared {
     this.#active = new Int32Array(buffers.active)
     this.#connectionParts = new Int32Array(buffers.connectionParts)
     this.#activeParts = new Int32Array(buffers.activeParts)
+    this.#poolActive = new Int32Array(buffers.poolActive)
+    this.#poolActiveParts = new Int32Array(buffers.poolActiveParts)
     this.#health = new Uint8Array(buffers.health)
     this.#cursors = new Int32Array(buffers.cursors)
     this.#versions = new Int32Array(buffers.versions)
@@ -263,6 +271,24 @@ export class Shared {
       if (this.claim(slot, seen)) return true
     }
   }
+  /** Counts one more for a pool as a whole; false when `limit` (0: none) is reached. */
+  claimPool(poolSlot: number, limit: number): boolean {
+    for (;;) {
+      const seen = Atomics.load(this.#poolActive, poolSlot)
+      if (limit > 0 && seen >= limit) return false
+      if (Atomics.compareExchange(this.#poolActive, poolSlot, seen, seen + 1) === seen) break
+    }
+    this.#poolActiveParts[this.#worker * maxPools + poolSlot]! += 1
+    return true
+  }
+  releasePool(poolSlot: number): void {
+    Atomics.sub(this.#poolActive, poolSlot, 1)
+    this.#poolActiveParts[this.#worker * maxPools + poolSlot]! -= 1
+  }
+  /** Requests (tcp, udp: sessions) that members of a pool have, on all workers. */
+  poolActive(poolSlot: number): number {
+    return Atomics.load(this.#poolActive, poolSlot)
+  }
   addActive(slot: number, amount: number): void {
     Atomics.add(this.#active, slot, amount)
     this.#activeParts[this.#worker * maxMembers + slot]! += amount
@@ -297,6 +323,9 @@ export class Shared {
     this.#descriptors[1 + worker] = 0
     this.sources.clear(worker)
     for (let pool = 0; pool < maxPools; pool++) {
+      const part = worker * maxPools + pool
+      Atomics.sub(this.#poolActive, pool, this.#poolActiveParts[part]!)
+      this.#poolActiveParts[part] = 0
       const at = 2 + maxPools * (1 + worker) + pool
       Atomics.sub(this.#waiting, 1, this.#waiting[at]!)
       Atomics.sub(this.#waiting, 2 + pool, this.#waiting[at]!)

@@ -274,7 +274,7 @@ export abstract class ExchangeRequest extends ExchangeRecord implements MemberUs
 
   /** Gives the member's place back. */
   protected release(): void {
-    if (this.index >= 0) this.runtime.shared.addActive(this.slot(), -1)
+    if (this.index >= 0) this.pool!.release(this.index)
     this.index = -1
     this.connected = undefined
     this.memberPaused = false

@@ -153,6 +153,7 @@ export class Exchange extends ExchangeRequest {
     if (!this.upgrade || !head.upgrade) return this.#badResponse()
     const member = this.connected!
     const slot = this.slot()
+    const { index, pool } = this
     const { shared } = this.runtime
     shared.addListener(this.listener.plan.slot, ListenerField.status1, 1)
     if (this.pool!.measures) this.measured(true)
@@ -169,7 +170,7 @@ export class Exchange extends ExchangeRequest {
     this.index = -1
     this.release()
     this.phase = Phase.none
-    this.client.exchangeSwitched(member.connection, slot, () => shared.addActive(slot, -1))
+    this.client.exchangeSwitched(member.connection, slot, () => pool!.release(index))
   }
 
   // — ends —

@@ -175,7 +175,7 @@ class Copy implements MemberUser {
   #release(): void {
     if (this.#over) return
     this.#over = true
-    this.#mirrors.runtime.shared.addActive(this.#pool.plan.members[this.#index]!.slot, -1)
+    this.#pool.release(this.#index)
     this.#member = undefined
     this.#mirrors.over(this)
   }

@@ -167,7 +167,7 @@ export class TcpSession implements ConnectionOwner, Timed, Waiter {
   #failed(code: ErrorCode = 'member-connect-failed'): void {
     const pool = this.#pool!
     const { slot } = pool.plan.members[this.#index]!
-    this.#runtime.shared.addActive(slot, -1)
+    pool.release(this.#index)
     this.#runtime.shared.addMember(slot, MemberField.connectFailures, 1)
     if (pool.health.counts) pool.health.failed(slot)
     if (pool.measures) this.#runtime.shared.recordFailure(slot)
@@ -198,7 +198,7 @@ export class TcpSession implements ConnectionOwner, Timed, Waiter {
       this.#facts.bytesOut = this.#tunnel.bytesOut
     }
     this.#facts.finish(this.#client, this.#address)
-    if (this.#index >= 0) this.#runtime.shared.addActive(this.#pool!.plan.members[this.#index]!.slot, -1)
+    if (this.#index >= 0) this.#pool!.release(this.#index)
     this.#runtime.shared.closeConnection(this.#listener.plan.slot)
     this.#gone(this)
   }

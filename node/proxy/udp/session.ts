@@ -135,7 +135,7 @@ export class UdpSession implements DatagramOwner {
       this.#socket = undefined
       shared.countDescriptors(-1)
     }
-    if (this.#index >= 0) shared.addActive(this.#pool!.plan.members[this.#index]!.slot, -1)
+    if (this.#index >= 0) this.#pool!.release(this.#index)
     this.#index = -1
   }
 
