@@ -37,6 +37,7 @@ const wrong: readonly (readonly [string, unknown, string, RegExp])[] = [
   ['a replacement with a query', withRoute({ pool: 'web', rewrite: { regex: '^/(a)', replacement: '/?x' } }), `${here}/rewrite/replacement`, /without spaces/],
   ['framing set', withRoute({ pool: 'web', headers: { setRequest: [{ name: 'Content-Length', value: '1' }] } }), `${here}/headers/setRequest/0/name`, /cannot be changed here/],
   ['host set', withRoute({ pool: 'web', headers: { setRequest: [{ name: 'host', value: 'a' }] } }), `${here}/headers/setRequest/0/name`, /`rewrite.host`/],
+  ['what is known of a client certificate set', withRoute({ pool: 'web', headers: { setRequest: [{ name: 'X-Client-Cert-Subject', value: 'a' }] } }), `${here}/headers/setRequest/0/name`, /cannot be changed here/],
   ['a field set twice', withRoute({ pool: 'web', headers: { setResponse: [{ name: 'A', value: '1' }, { name: 'a', value: '2' }] } }), `${here}/headers/setResponse/1/name`, /in this list already/],
   ['a field that smuggles another', withRoute({ pool: 'web', headers: { setResponse: [{ name: 'A', value: '1\r\nB: 2' }] } }), `${here}/headers/setResponse/0/value`, /printable ASCII/],
   ['framing removed by the listener', withRoute({ pool: 'web' }, { headers: { removeResponse: ['Transfer-Encoding'] } }), '/listeners/0/headers/removeResponse/0', /cannot be changed/],

@@ -10,7 +10,7 @@ export const maxPatterns = 2000
 /** Framing, routing and what a proxy writes itself: these are never left to an edit. */
 const keptRequestNames = new Set([
   'host', 'connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'content-length', 'upgrade', 'expect', 'via',
-  'x-forwarded-for', 'x-forwarded-proto',
+  'x-forwarded-for', 'x-forwarded-proto', 'x-client-cert-verified', 'x-client-cert-subject', 'x-client-cert-fingerprint',
 ])
 const keptResponseNames = new Set(['connection', 'keep-alive', 'proxy-connection', 'trailer', 'transfer-encoding', 'content-length', 'upgrade', 'via'])
 
