@@ -238,6 +238,21 @@ function checks(t: ExecutionContext, programs: Record<string, string>): string {
   return directory
 }
 
+/** Whether the process ends within ten seconds. */
+async function ends(pid: number): Promise<boolean> {
+  const alive = (): boolean => {
+    try {
+      // A zombie that nobody has waited for yet has ended, too.
+      return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+    } catch {
+      return false
+    }
+  }
+  const deadline = performance.now() + 10_000
+  while (alive() && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5))
+  return !alive()
+}
+
 test('script: its exit code counts; it gets address and port, and nothing of the environment', async (t) => {
   const directory = checks(t, { good: 'echo "$1 $2 $# ${HOME:-none}" > seen', bad: 'exit 3' })
   t.like(await run({ type: 'script', script: 'good', address: '127.11.0.9', port: 77 }, { checks: directory }), { success: true })
@@ -251,18 +266,13 @@ test('script: one that takes too long is killed with what it has started', async
   const directory = checks(t, { slow: 'sleep 60 & echo $! > child; wait' })
   const result = await run({ type: 'script', script: 'slow', timeoutMs: 400 }, { checks: directory })
   t.like(result, { success: false, detail: 'did not end within 400 ms' })
-  const child = Number(readFileSync(join(directory, 'child'), 'utf8'))
-  const alive = (): boolean => {
-    try {
-      // A zombie that nobody has waited for yet has ended, too.
-      return !/^State:\s+Z/m.test(readFileSync(`/proc/${child}/status`, 'utf8'))
-    } catch {
-      return false
-    }
-  }
-  const deadline = performance.now() + 10_000
-  while (alive() && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5))
-  t.false(alive())
+  t.true(await ends(Number(readFileSync(join(directory, 'child'), 'utf8'))))
+})
+
+test('bug: what a script left running stayed, one process for each check', async (t) => {
+  const directory = checks(t, { leaves: 'sleep 600 & echo $! > "$PWD/left"; exit 0' })
+  t.like(await run({ type: 'script', script: 'leaves' }, { checks: directory }), { success: true })
+  t.true(await ends(Number(readFileSync(join(directory, 'left'), 'utf8'))))
 })
 
 test('script: only programs of the directory, which only their owner may write', async (t) => {

@@ -70,6 +70,8 @@ export class ScriptProbes {
     })
     child.on('exit', (code, signal) => {
       over = true
+      // What it has left behind in its group; nothing else can have its number as long as that is there.
+      kill(child.pid!)
       one.end(code === 0, `${signal === null ? `exit code ${code}` : `ended by ${signal}`} ${one.took()}`)
     })
     return () => {
