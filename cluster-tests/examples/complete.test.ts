@@ -5,8 +5,8 @@ import test from 'ava'
 
 const root = join(import.meta.dirname, '../..')
 
-for (const file of readdirSync(join(root, 'docs/examples')).filter((name) => name.endsWith('.yaml'))) {
-  const name = file.slice(0, -'.yaml'.length)
+for (const file of readdirSync(join(root, 'docs/examples')).filter((name) => /\.(?:yaml|sh)$/.test(name))) {
+  const name = file.slice(0, file.lastIndexOf('.'))
   test(`${file} has a test`, (t) => {
     t.true(existsSync(join(root, 'cluster-tests/examples', `${name}.test.ts`)))
   })
