@@ -2,7 +2,7 @@
  * CPU per request or message beside HAProxy and nginx, one worker against one thread, in turn, over several rounds: the proxy on
  * core 0, load and servers on core 1; user and system time of the proxy's process from /proc. And the latency that it adds.
  *
- * `npm run bench -- proxy [--case NAME[,NAME…]] [--runs N] [--seconds S] [--json FILE]`
+ * `npm run bench -- proxy [--case NAME[,NAME…]] [--runs N] [--seconds S] [--features all|few] [--json FILE]`
  */
 import { spawnSync, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -14,11 +14,16 @@ import { addedLatency, cases, cpuUs, onCore, type Case, type Load } from './prox
 import { backendConfiguration, backendPort, echoPort, ports, systems, type System } from './proxy/systems.ts'
 
 const { values } = parseArgs({
-  options: { json: { type: 'string' }, runs: { type: 'string', default: '3' }, seconds: { type: 'string', default: '5' }, case: { type: 'string', default: '' } },
+  options: { json: { type: 'string' }, runs: { type: 'string', default: '3' }, seconds: { type: 'string', default: '5' }, case: { type: 'string', default: '' }, features: { type: 'string', default: 'all' } },
 })
 const runs = Number(values.runs)
 const seconds = Number(values.seconds)
 const only = values.case === '' ? undefined : values.case.split(',')
+const { features } = values
+if (features !== 'all' && features !== 'few') {
+  console.error('--features takes all or few')
+  process.exit(2)
+}
 const known = [...cases.map(({ name }) => name), 'latency']
 const unknown = only?.find((name) => !known.includes(name))
 if (unknown !== undefined) {
@@ -104,14 +109,14 @@ function median(numbers: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
 }
 
-const compared = systems(folder)
+const compared = systems(folder, features)
 start(1, ['haproxy', '-db', '-f', backendConfiguration(folder)])
 start(1, [process.execPath, '--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'proxy/echo.ts'), String(echoPort)])
 await ready(backendPort, 'the server')
 await ready(echoPort, 'the echo server')
 
 const results: Record<string, unknown>[] = []
-console.log(`CPU µs per request (user + system = total), median of ${runs} rounds of ${seconds} s each\n`)
+console.log(`CPU µs per request (user + system = total), median of ${runs} rounds of ${seconds} s each, ${features === 'all' ? 'all features on' : 'few features on'}\n`)
 for (const what of cases.filter(({ name }) => only === undefined || only.includes(name))) {
   console.log(`${what.name}: ${what.text}`)
   const figures = new Map<string, Figure[]>(compared.map(({ name }) => [name, []]))
@@ -151,6 +156,6 @@ if (only === undefined || only.includes('latency')) {
 }
 if (values.json !== undefined) {
   const machine = { cpu: cpus()[0]!.model, cores: cpus().length, kernel: release(), load: loadavg() }
-  writeFileSync(values.json, `${JSON.stringify({ kind: 'haechi-bench-proxy', at: new Date().toISOString(), runs, seconds, machine, node: process.version, results }, null, 2)}\n`)
+  writeFileSync(values.json, `${JSON.stringify({ kind: 'haechi-bench-proxy', at: new Date().toISOString(), runs, seconds, features, machine, node: process.version, results }, null, 2)}\n`)
 }
 process.exit()

@@ -1,6 +1,8 @@
 /**
  * The proxies that are compared, each with a configuration that does the same work: routes by host and path, timeouts, health
- * checks, forwarded-for, a request id, counters. One worker or thread each.
+ * checks, forwarded-for, counters; and with all features on an access log in a file (each in its own usual format), a request id, a
+ * trace context, a field added to answers, a deny list, a rate limit and a limit of connections for each client address. One worker
+ * or thread each. Where they differ HAProxy has the cheaper part: a shorter line of text, a trace context that is no valid one.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -56,18 +58,41 @@ frontend backend
   return file
 }
 
-export function systems(folder: string): System[] {
-  makeCertificate(join(folder, 'certificates'))
-  const pem = join(folder, 'certificates', 'site.pem')
-  return [haproxy(folder, pem), nginx(folder), haechi(folder)]
+export type Features = 'all' | 'few'
+
+/** Prefixes that nobody here comes from. */
+function deniedPrefixes(): string[] {
+  return Array.from({ length: 1000 }, (_, i) => `198.${18 + (i >> 9)}.${(i >> 1) & 255}.${(i & 1) * 128}/25`)
 }
 
-function haproxy(folder: string, pem: string): System {
+/** @param features few: no access log, ids, traces, edits or limits */
+export function systems(folder: string, features: Features): System[] {
+  makeCertificate(join(folder, 'certificates'))
+  const pem = join(folder, 'certificates', 'site.pem')
+  writeFileSync(join(folder, 'denied.txt'), `${deniedPrefixes().join('\n')}\n`)
+  return [haproxy(folder, pem, features), nginx(folder, features), haechi(folder, features)]
+}
+
+function haproxy(folder: string, pem: string, features: Features): System {
+  const all = features === 'all'
   const file = join(folder, 'haproxy.cfg')
-  const rules = `  http-request set-header X-Forwarded-Proto http
-  unique-id-format %[uuid]
+  const connections = all
+    ? `  stick-table type ip size 100k expire 30s store conn_cur,conn_rate(1s)
+  tcp-request connection reject if { src -f ${join(folder, 'denied.txt')} }
+  tcp-request connection track-sc0 src
+  tcp-request connection reject if { sc_conn_cur(0) gt 100000 }
+`
+    : ''
+  const rules = `${connections}  http-request set-header X-Forwarded-Proto http
+${all
+    ? `  unique-id-format %[uuid]
   unique-id-header X-Request-Id
-  use_backend other if { hdr(host) -i other.example }
+  http-request track-sc1 src table rates
+  http-request deny deny_status 429 if { sc_http_req_rate(1) gt 1000000 }
+  http-request set-header traceparent 00-%[uuid]-%[rand]-01 unless { req.hdr(traceparent) -m found }
+  http-response set-header X-Served-By bench
+`
+    : ''}  use_backend other if { hdr(host) -i other.example }
   use_backend other if { path_beg /other }
   use_backend other if { hdr_end(host) -i .other.example } { path_beg /deep }
   default_backend web`
@@ -75,9 +100,9 @@ function haproxy(folder: string, pem: string): System {
   nbthread 1
   maxconn 8000
   ssl-default-bind-options ssl-min-ver TLSv1.2
-defaults
+${all ? '  log stdout format raw local0\n' : ''}defaults
   mode http
-  option http-keep-alive
+${all ? '  log global\n  option httplog\n' : ''}  option http-keep-alive
   http-reuse always
   retries 2
   timeout connect 5s
@@ -96,12 +121,14 @@ frontend secure
 ${rules}
 frontend socket
   bind 127.0.0.1:${ports.socket}
-  default_backend echo
+${all ? `${connections}  unique-id-format %[uuid]
+  unique-id-header X-Request-Id
+` : ''}  default_backend echo
 frontend plain
   mode tcp
-  bind 127.0.0.1:${ports.tcp}
-  default_backend plain
-backend web
+${all ? '  option tcplog\n' : ''}  bind 127.0.0.1:${ports.tcp}
+${connections}  default_backend plain
+${all ? 'backend rates\n  stick-table type ip size 100k expire 30s store http_req_rate(1s)\n' : ''}backend web
   balance roundrobin
   option httpchk GET /
   server a 127.0.0.1:${backendPort} check inter 2s pool-max-conn 128
@@ -116,13 +143,19 @@ backend plain
   server a 127.0.0.1:${backendPort} check inter 2s
   server b 127.0.0.2:${backendPort} check inter 2s
 `)
-  return { name: 'haproxy', argv: ['haproxy', '-db', '-f', file] }
+  return { name: 'haproxy', argv: ['sh', '-c', `exec haproxy -db -f ${file} > ${join(folder, 'haproxy.log')}`] }
 }
 
-function nginx(folder: string): System {
+function nginx(folder: string, features: Features): System {
+  const all = features === 'all'
   const file = join(folder, 'nginx.conf')
   const certificates = join(folder, 'certificates')
-  const rules = `    location / { proxy_pass http://web; }
+  const limits = all ? `    limit_req zone=rates burst=1000000 nodelay;
+    limit_conn connections 60000;
+    if ($denied) { return 403; }
+    add_header X-Served-By bench;
+` : ''
+  const rules = `${limits}    location / { proxy_pass http://web; }
     location /other { proxy_pass http://other; }`
   writeFileSync(file, `daemon off;
 master_process off;
@@ -131,8 +164,14 @@ error_log ${join(folder, 'nginx.log')} error;
 include /etc/nginx/modules-enabled/*.conf;
 events { worker_connections 8000; }
 http {
-  access_log off;
-  client_body_temp_path ${join(folder, 'n1')};
+${all
+    ? `  access_log ${join(folder, 'nginx-access.log')} combined;
+  limit_req_zone $binary_remote_addr zone=rates:10m rate=1000000r/s;
+  limit_conn_zone $binary_remote_addr zone=connections:10m;
+  geo $denied { default 0; ${deniedPrefixes().map((prefix) => `${prefix} 1;`).join(' ')} }
+  proxy_set_header traceparent 00-$request_id-0000000000000001-01;
+`
+    : '  access_log off;\n'}  client_body_temp_path ${join(folder, 'n1')};
   proxy_temp_path ${join(folder, 'n2')};
   fastcgi_temp_path ${join(folder, 'n3')};
   uwsgi_temp_path ${join(folder, 'n4')};
@@ -171,7 +210,21 @@ ${rules}
   return { name: 'nginx', argv: ['nginx', '-c', file] }
 }
 
-function haechi(folder: string): System {
+function haechi(folder: string, features: Features): System {
+  const all = features === 'all'
+  const connections = all
+    ? `
+    accessLog: {format: json}
+    deny: [denied]
+    maxConnectionsPerSource: 100000
+    rateLimit: {requests: 1000000, per: 1s}`
+    : ''
+  const requests = all
+    ? `
+    requestId: {}
+    trace: {sample: 100}
+    headers: {setResponse: [{name: X-Served-By, value: bench}]}`
+    : ''
   const file = join(folder, 'haechi.yaml')
   const a = `{name: a, address: 127.0.0.1, port: ${backendPort}}`
   const b = `{name: b, address: 127.0.0.2, port: ${backendPort}}`
@@ -179,9 +232,9 @@ function haechi(folder: string): System {
       - {name: by-host, hosts: [other.example], pool: other}
       - {name: by-path, paths: [/other], pool: other}
       - {name: by-both, hosts: ['*.other.example'], paths: [/deep], pool: other}
-    pool: web`
+    pool: web${connections}${requests}`
   writeFileSync(file, `haechi: 1
-pools:
+${all ? `accessLists: [{name: denied, prefixes: [${deniedPrefixes().join(', ')}]}]\n` : ''}pools:
   - name: web
     members: [${a}, ${b}]
     healthCheck: {type: http, path: /, interval: 2s}
@@ -205,11 +258,18 @@ ${routes}
     protocol: https
     tls: {certificates: [site]}
 ${routes}
-  - {name: socket, address: 127.0.0.1, port: ${ports.socket}, pool: echo}
-  - {name: plain, address: 127.0.0.1, port: ${ports.tcp}, protocol: tcp, pool: plain}
+  - name: socket
+    address: 127.0.0.1
+    port: ${ports.socket}
+    pool: echo${connections}${requests}
+  - name: plain
+    address: 127.0.0.1
+    port: ${ports.tcp}
+    protocol: tcp
+    pool: plain${connections}
 `)
   const argv = [
-    process.execPath, '--disable-warning=ExperimentalWarning', join(root, 'node/cli/main.ts'), 'run', '--config', file, '--workers', '1',
+    process.execPath, '--disable-warning=ExperimentalWarning', join(root, 'node/cli/main.ts'), 'run', '--config', file, '--workers', '1', '--access-log', join(folder, 'haechi-access.log'),
     '--certificates', join(folder, 'certificates'),
   ]
   return { name: 'haechi', argv }
